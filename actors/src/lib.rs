@@ -1,0 +1,1 @@
+//! Events, batches, credits, supervision, router and the component traits of Veltrix.

@@ -1,0 +1,3 @@
+//! Benchmarks of Veltrix.
+
+fn main() {}

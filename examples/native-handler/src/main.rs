@@ -1,0 +1,3 @@
+//! A Veltrix process with a handler written in Rust.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The Veltrix service: config, components, admin and the running tree.

@@ -1,0 +1,3 @@
+//! The `veltrix` binary.
+
+fn main() {}
