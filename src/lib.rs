@@ -1,1 +1,4 @@
 //! The Veltrix service: config, components, admin and the running tree.
+
+mod cloudevents;
+mod config;

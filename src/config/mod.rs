@@ -1,0 +1,3 @@
+//! The config: only its units on this branch.
+
+pub(crate) mod units;
