@@ -2,3 +2,4 @@
 
 mod cloudevents;
 mod config;
+mod lines;
