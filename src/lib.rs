@@ -3,3 +3,4 @@
 mod cloudevents;
 mod config;
 mod lines;
+mod sources;

@@ -76,9 +76,14 @@ impl Framer {
         &mut self.buffer
     }
 
-    /// Whether an unfinished line waits in the buffer.
-    pub(crate) fn has_partial_line(&self) -> bool {
-        self.is_skipping || !self.buffer.is_empty()
+    /// Gives a buffer back that was taken out of [`Framer::buffer`] for a thread to read into.
+    pub(crate) fn put_back(&mut self, buffer: Vec<u8>) {
+        self.buffer = buffer;
+    }
+
+    /// Bytes of an unfinished line in the buffer.
+    pub(crate) fn partial_bytes(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Whether an unfinished line is charged to the memory budget.
@@ -189,7 +194,7 @@ mod tests {
         let chunk = feed(&mut framer, b"e\ntwo\nthr").expect("two lines");
         assert_eq!(chunk.bytes, b"one\ntwo\n");
         assert_eq!(chunk.first_line, 1);
-        assert!(framer.has_partial_line());
+        assert_eq!(framer.partial_bytes(), 3);
         let chunk = feed(&mut framer, b"ee\n").expect("the third line");
         assert_eq!((&chunk.bytes[..], chunk.first_line), (&b"three\n"[..], 3));
         assert!(framer.take_rest().is_none());
