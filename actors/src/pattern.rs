@@ -38,7 +38,9 @@ pub enum PatternError {
         pattern: String,
     },
     /// `*` or `>` is only a part of a segment, as in `issue*`.
-    #[error("type pattern `{pattern}`: in segment `{segment}` the wildcard is not a whole segment; {VALID_FORMS}")]
+    #[error(
+        "type pattern `{pattern}`: in segment `{segment}` the wildcard is not a whole segment; {VALID_FORMS}"
+    )]
     PartialWildcard {
         /// The whole pattern.
         pattern: String,
@@ -72,7 +74,10 @@ impl TypePattern {
                 ">" => return Err(PatternError::RestNotLast { pattern: pattern() }),
                 part if part.contains(['*', '>']) => {
                     let segment = part.to_owned();
-                    return Err(PatternError::PartialWildcard { pattern: pattern(), segment });
+                    return Err(PatternError::PartialWildcard {
+                        pattern: pattern(),
+                        segment,
+                    });
                 }
                 _ => {}
             }
@@ -153,15 +158,44 @@ mod tests {
     fn what_is_not_a_pattern_is_refused_with_the_valid_forms() {
         let cases = [
             ("", PatternError::Empty),
-            ("a..b", PatternError::EmptySegment { pattern: "a..b".into() }),
-            (".a", PatternError::EmptySegment { pattern: ".a".into() }),
-            ("a.", PatternError::EmptySegment { pattern: "a.".into() }),
+            (
+                "a..b",
+                PatternError::EmptySegment {
+                    pattern: "a..b".into(),
+                },
+            ),
+            (
+                ".a",
+                PatternError::EmptySegment {
+                    pattern: ".a".into(),
+                },
+            ),
+            (
+                "a.",
+                PatternError::EmptySegment {
+                    pattern: "a.".into(),
+                },
+            ),
             (
                 "com.github.issue*",
-                PatternError::PartialWildcard { pattern: "com.github.issue*".into(), segment: "issue*".into() },
+                PatternError::PartialWildcard {
+                    pattern: "com.github.issue*".into(),
+                    segment: "issue*".into(),
+                },
             ),
-            ("a.**", PatternError::PartialWildcard { pattern: "a.**".into(), segment: "**".into() }),
-            ("a.>.b", PatternError::RestNotLast { pattern: "a.>.b".into() }),
+            (
+                "a.**",
+                PatternError::PartialWildcard {
+                    pattern: "a.**".into(),
+                    segment: "**".into(),
+                },
+            ),
+            (
+                "a.>.b",
+                PatternError::RestNotLast {
+                    pattern: "a.>.b".into(),
+                },
+            ),
         ];
         for (text, expected) in cases {
             let error = TypePattern::parse(text).unwrap_err();
@@ -173,7 +207,10 @@ mod tests {
     #[test]
     fn segments_and_display_give_the_pattern_back() {
         let pattern = TypePattern::parse("a.*.>").unwrap();
-        assert_eq!(pattern.segments().collect::<Vec<_>>(), [Segment::Literal("a"), Segment::Any, Segment::Rest]);
+        assert_eq!(
+            pattern.segments().collect::<Vec<_>>(),
+            [Segment::Literal("a"), Segment::Any, Segment::Rest]
+        );
         assert_eq!(pattern.to_string(), "a.*.>");
     }
 }

@@ -25,7 +25,11 @@ impl KeyPath {
 
     /// The path that the keys spell.
     pub fn of<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(keys.into_iter().map(|key| Step::Key(key.to_owned())).collect())
+        Self(
+            keys.into_iter()
+                .map(|key| Step::Key(key.to_owned()))
+                .collect(),
+        )
     }
 
     /// One key further.
@@ -76,11 +80,16 @@ impl KeyPath {
         let mut path = Self::ROOT;
         let (mut value, mut rest) = (value, dotted);
         while !rest.is_empty() {
-            let ends = rest.match_indices('.').map(|(at, _)| at).chain([rest.len()]);
+            let ends = rest
+                .match_indices('.')
+                .map(|(at, _)| at)
+                .chain([rest.len()]);
             let found = ends.collect::<Vec<_>>().into_iter().rev().find_map(|end| {
                 let step = &rest[..end];
                 match value {
-                    Value::Object(map) => map.get(step).map(|next| (Step::Key(step.to_owned()), next, end)),
+                    Value::Object(map) => map
+                        .get(step)
+                        .map(|next| (Step::Key(step.to_owned()), next, end)),
                     Value::Array(list) => {
                         let index = step.parse::<usize>().ok()?;
                         list.get(index).map(|next| (Step::Index(index), next, end))
@@ -88,7 +97,9 @@ impl KeyPath {
                     _ => None,
                 }
             });
-            let Some((step, next, end)) = found else { break };
+            let Some((step, next, end)) = found else {
+                break;
+            };
             path = path.step(step);
             value = next;
             rest = rest[end..].trim_start_matches('.');
@@ -125,7 +136,10 @@ mod tests {
     #[test]
     fn keys_with_dots_are_quoted() {
         let path = KeyPath::of(["handlers", "price-order", "set", "data.total"]).index(2);
-        assert_eq!(path.to_string(), r#"handlers.price-order.set."data.total"[2]"#);
+        assert_eq!(
+            path.to_string(),
+            r#"handlers.price-order.set."data.total"[2]"#
+        );
     }
 
     #[test]

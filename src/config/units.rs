@@ -4,11 +4,12 @@ use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
 };
 
-const DURATION_FORMS: &str = "write a number with a unit, such as `50ms`, `10s`, `5m`, `1h` or `1h 30m`";
+const DURATION_FORMS: &str =
+    "write a number with a unit, such as `50ms`, `10s`, `5m`, `1h` or `1h 30m`";
 const SIZE_FORMS: &str = "write a whole number with a unit: `512B`, `64KiB`, `256MiB`, `1GiB` (powers of 1024) or `KB`, `MB`, `GB` (powers of 1000)";
 
 /// A span of time with its unit, such as `10s`, `50ms`, `1h` or `1h 30m`.
@@ -56,9 +57,16 @@ impl FromStr for ByteSize {
         let (number, unit) = text.split_at(digits);
         let number: u64 = number.parse().map_err(|_| wrong())?;
         let unit = unit.trim_start();
-        let (_, scale) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-        let bytes = number.checked_mul(*scale).and_then(|bytes| usize::try_from(bytes).ok());
-        bytes.map(Self).ok_or_else(|| UnitError(format!("`{text}` is larger than this machine can address")))
+        let (_, scale) = SIZE_UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(wrong)?;
+        let bytes = number
+            .checked_mul(*scale)
+            .and_then(|bytes| usize::try_from(bytes).ok());
+        bytes
+            .map(Self)
+            .ok_or_else(|| UnitError(format!("`{text}` is larger than this machine can address")))
     }
 }
 
@@ -73,7 +81,9 @@ impl fmt::Display for ByteSize {
         let bytes = self.0 as u64;
         let (unit, scale) = SIZE_UNITS
             .iter()
-            .filter(|(unit, scale)| bytes >= *scale && bytes % scale == 0 && (unit.contains('i') || *scale == 1))
+            .filter(|(unit, scale)| {
+                bytes >= *scale && bytes % scale == 0 && (unit.contains('i') || *scale == 1)
+            })
             .max_by_key(|(_, scale)| *scale)
             .unwrap_or(&SIZE_UNITS[0]);
         write!(formatter, "{}{unit}", bytes / scale)
@@ -99,29 +109,58 @@ impl<T: FromStr<Err = UnitError>> Visitor<'_> for UnitVisitor<T> {
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-        Err(E::custom(format_args!("`{number}` has no unit; {}", self.forms)))
+        Err(E::custom(format_args!(
+            "`{number}` has no unit; {}",
+            self.forms
+        )))
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
-        Err(E::custom(format_args!("`{number}` is not a {}; {}", self.noun, self.forms)))
+        Err(E::custom(format_args!(
+            "`{number}` is not a {}; {}",
+            self.noun, self.forms
+        )))
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
-        Err(E::custom(format_args!("`{number}` has no unit; {}", self.forms)))
+        Err(E::custom(format_args!(
+            "`{number}` has no unit; {}",
+            self.forms
+        )))
     }
 }
 
 impl<'de> Deserialize<'de> for DurationText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let result = std::marker::PhantomData;
-        deserializer.deserialize_any(UnitVisitor { forms: DURATION_FORMS, noun: "duration", result })
+        deserializer.deserialize_any(UnitVisitor {
+            forms: DURATION_FORMS,
+            noun: "duration",
+            result,
+        })
     }
 }
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let result = std::marker::PhantomData;
-        deserializer.deserialize_any(UnitVisitor { forms: SIZE_FORMS, noun: "size", result })
+        deserializer.deserialize_any(UnitVisitor {
+            forms: SIZE_FORMS,
+            noun: "size",
+            result,
+        })
+    }
+}
+
+impl Serialize for DurationText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -161,9 +200,20 @@ mod tests {
 
     #[test]
     fn durations_carry_their_unit() {
-        let cases = [("10s", 10_000), ("50ms", 50), ("1h", 3_600_000), ("24h", 86_400_000), ("10m", 600_000), ("0s", 0)];
+        let cases = [
+            ("10s", 10_000),
+            ("50ms", 50),
+            ("1h", 3_600_000),
+            ("24h", 86_400_000),
+            ("10m", 600_000),
+            ("0s", 0),
+        ];
         for (text, milliseconds) in cases {
-            assert_eq!(text.parse(), Ok(DurationText(Duration::from_millis(milliseconds))), "{text}");
+            assert_eq!(
+                text.parse(),
+                Ok(DurationText(Duration::from_millis(milliseconds))),
+                "{text}"
+            );
         }
         for text in ["10", "", "s", "-1s", "10 parsecs", "1.5s"] {
             let error = text.parse::<DurationText>().unwrap_err().to_string();
@@ -185,16 +235,31 @@ mod tests {
         for (text, bytes) in cases {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
-        for text in ["256", "", "MiB", "-1MiB", "1.5GiB", "1mib", "99999999999TiB"] {
+        for text in [
+            "256",
+            "",
+            "MiB",
+            "-1MiB",
+            "1.5GiB",
+            "1mib",
+            "99999999999TiB",
+        ] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_bare_number_is_told_that_it_lacks_a_unit() {
-        let error = serde_json::from_str::<DurationText>("10").unwrap_err().to_string();
-        assert!(error.starts_with("`10` has no unit; write a number with a unit"), "{error}");
-        let error = serde_json::from_str::<ByteSize>("1024").unwrap_err().to_string();
+        let error = serde_json::from_str::<DurationText>("10")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("`10` has no unit; write a number with a unit"),
+            "{error}"
+        );
+        let error = serde_json::from_str::<ByteSize>("1024")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("`64KiB`"), "{error}");
     }
 
