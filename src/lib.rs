@@ -1,4 +1,15 @@
 //! The Veltrix service: config, components, admin and the running tree.
+//!
+//! The program is this library: `src/main.rs` is `Veltrix::new().main()`, and so is the `main` of whoever adds handlers
+//! written in Rust.
 
+mod admin;
+mod app;
+mod cli;
 pub mod components;
 pub mod config;
+mod telemetry;
+mod veltrix;
+
+pub use app::Outcome;
+pub use veltrix::Veltrix;
