@@ -1,1 +1,71 @@
-//! Events, batches, credits, supervision, router and the component traits of Veltrix.
+//! The core of Veltrix: events, batches, mailboxes and credits, supervision, the router, and the source, handler and sink
+//! actors with the traits that components implement. No protocol, no file format, no config file.
+//!
+//! Events flow source → router → lane → sink as [`EventBatch`]es. Each hop sends only with credit in hand (see
+//! [`mailbox`]); *custody* returns the credit, *done* ([`Origin`]) counts what every intake still waits for.
+
+mod async_sink_actor;
+mod attribute_rules;
+mod batch;
+mod dead_letter;
+mod derive;
+mod envelope;
+mod event;
+mod guard;
+mod handler;
+mod key;
+mod lane;
+mod lane_outlets;
+mod lane_spec;
+pub mod mailbox;
+mod memory;
+mod origin;
+mod output;
+mod pattern;
+mod route_table;
+mod router;
+mod sink;
+mod sink_actor;
+mod source;
+mod source_actor;
+mod source_port;
+mod start;
+mod stats;
+mod supervision;
+mod timestamp;
+mod types;
+
+pub use async_sink_actor::AsyncSinkActor;
+pub use batch::{
+    Arena, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EventBatch, Intake, check_line, detached_types,
+};
+pub use dead_letter::{DeadLetterActor, Failure, FailureClass};
+pub use envelope::{ATTRIBUTE_BYTES_MAX, DEPTH_MAX, EnvelopeError};
+pub use event::{Event, EventRecord};
+pub use handler::{
+    AsyncHandler, Handler, HandlerError, HandlerFactory, LaneHandler, Refusal, Reply, ReplyResult,
+};
+pub use key::KeySelector;
+pub use lane::HandlerActor;
+pub use lane_spec::{LaneSpec, Target};
+pub use memory::{Charge, MemoryBudget};
+pub use origin::Origin;
+pub use output::{Output, RESULT_BYTES_MAX, RESULTS_PER_EVENT_MAX};
+pub use pattern::{PatternError, Segment, TypePattern};
+pub use route_table::{HandlerIndex, RouteTable};
+pub use router::{Route, RouterActor, RouterSpec, Unmatched};
+pub use sink::{AnySink, AsyncSink, Consignment, DeliveryError, RetryPolicy, Sink, SinkFactory};
+pub use sink_actor::{SinkActor, SinkSpec};
+pub use source::{Source, SourceFactory, SourceSpec};
+pub use source_actor::SourceActor;
+pub use source_port::{Admission, SUBMITTED_EVENTS_MAX, SourcePort, Submitter};
+pub use start::{
+    start_dead_letters, start_lane, start_router, start_sink, start_source, start_supervisor,
+};
+pub use stats::{Counter, Gauge, HandlerStats, InFlight, Registry, SinkStats, SourceStats};
+pub use supervision::{
+    Backoff, ChildEvent, ChildSpec, ExitReason, Lifeline, Restart, RestartBudget, RootWatch,
+    StartError, Stop, Supervisor,
+};
+pub use timestamp::is_rfc3339;
+pub use types::{TYPES_MAX, TypeCache, TypeId, TypeTable};

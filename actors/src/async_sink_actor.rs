@@ -1,0 +1,273 @@
+//! The sink actor of sinks that wait for a receiver: slots by key, one delivery at a time in each, retries in place.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
+use futures::FutureExt;
+
+use crate::dead_letter::FailureClass;
+use crate::guard;
+use crate::key::KeySelector;
+use crate::mailbox::{Deliver, Outlet, OutletReady, Turn};
+use crate::sink::{AsyncSink, Consignment, DeliveryError, Held, RetryPolicy};
+use crate::sink_actor::SinkSpec;
+use crate::stats::SinkStats;
+use crate::supervision::{Lifeline, Stop, jitter_sample};
+
+/// Runs a sink that waits for a receiver.
+pub struct AsyncSinkActor {
+    spec: SinkSpec,
+    retry: RetryPolicy,
+    sink: Box<dyn AsyncSink>,
+    stats: Arc<SinkStats>,
+    slots: Vec<Slot>,
+    dead_letters: Outlet,
+    is_stopping: bool,
+    turn: Turn,
+    lifeline: Lifeline,
+}
+
+#[derive(Default)]
+struct Slot {
+    waiting: VecDeque<(Rc<Held>, usize)>,
+    is_busy: bool,
+    failures: u32,
+    /// When the first attempt at the current delivery was made.
+    since: Option<Instant>,
+    /// Deliver this many events one by one, to find the one that the receiver refuses.
+    singly: usize,
+}
+
+impl AsyncSinkActor {
+    /// The actor around a sink that was just built.
+    pub fn new(
+        spec: SinkSpec,
+        sink: Box<dyn AsyncSink>,
+        lifeline: Lifeline,
+        ctx: &Context<Self>,
+    ) -> Self {
+        let owner = ctx.address().recipient();
+        Self {
+            retry: spec.factory.retry(),
+            stats: spec.registry.sink(&spec.name),
+            slots: (0..sink.slots().max(1)).map(|_| Slot::default()).collect(),
+            dead_letters: Outlet::new(spec.dead_letters.clone(), owner, 0, &spec.registry, None),
+            sink,
+            is_stopping: false,
+            turn: Turn::default(),
+            lifeline,
+            spec,
+        }
+    }
+
+    /// Starts the slot's next delivery if it is free and there is one.
+    fn deliver(&mut self, number: usize, ctx: &mut Context<Self>) {
+        let slot = &mut self.slots[number];
+        if slot.is_busy || slot.waiting.is_empty() {
+            return;
+        }
+        let limit = if slot.singly > 0 {
+            1
+        } else {
+            self.sink.events_per_delivery().max(1)
+        };
+        let events = slot
+            .waiting
+            .drain(..limit.min(slot.waiting.len()))
+            .collect();
+        slot.singly = slot.singly.saturating_sub(1);
+        slot.since = Some(Instant::now());
+        slot.failures = 0;
+        self.attempt(number, Consignment { events }, ctx);
+    }
+
+    fn attempt(&mut self, number: usize, events: Consignment, ctx: &mut Context<Self>) {
+        self.slots[number].is_busy = true;
+        let copy = events.clone();
+        match guard::guard(|| self.sink.deliver(number, copy)) {
+            Ok(delivery) => {
+                let delivery = std::panic::AssertUnwindSafe(delivery).catch_unwind();
+                ctx.spawn(actix::fut::wrap_future::<_, Self>(delivery).map(
+                    move |result, actor, ctx| {
+                        let result =
+                            result.unwrap_or_else(|panic| Err(panicked(&guard::message(&*panic))));
+                        actor.ended(number, events, result, ctx);
+                    },
+                ));
+            }
+            Err(panic) => self.ended(number, events, Err(panicked(&panic)), ctx),
+        }
+    }
+
+    fn ended(
+        &mut self,
+        number: usize,
+        events: Consignment,
+        result: Result<(), DeliveryError>,
+        ctx: &mut Context<Self>,
+    ) {
+        let slot = &mut self.slots[number];
+        match result {
+            Ok(()) => {
+                self.stats.deliver(events.len());
+                self.stats
+                    .bytes
+                    .add(events.iter().map(|event| event.line().len()).sum());
+                complete(&events);
+            }
+            Err(error) => {
+                self.stats.errors.add(1);
+                slot.failures += 1;
+                match error {
+                    DeliveryError::Retryable { reason, after } => {
+                        return self.try_later(number, events, &reason, after, ctx);
+                    }
+                    DeliveryError::Permanent(_) if events.len() > 1 => {
+                        // The receiver refused the lot for what may be one event's fault.
+                        slot.singly = events.len();
+                        for event in events.events.into_iter().rev() {
+                            slot.waiting.push_front(event);
+                        }
+                    }
+                    DeliveryError::Permanent(reason) => {
+                        self.give_up(number, &events, FailureClass::Rejected, &reason)
+                    }
+                }
+            }
+        }
+        self.slots[number].is_busy = false;
+        self.deliver(number, ctx);
+        self.stop_if_done(ctx);
+    }
+
+    /// Schedules the next attempt of the same delivery; everything behind it in the slot waits.
+    fn try_later(
+        &mut self,
+        number: usize,
+        events: Consignment,
+        reason: &str,
+        after: Option<Duration>,
+        ctx: &mut Context<Self>,
+    ) {
+        let slot = &self.slots[number];
+        let wait = after.unwrap_or_else(|| self.retry.backoff.wait(slot.failures, jitter_sample()));
+        let elapsed = slot.since.map_or(Duration::ZERO, |since| since.elapsed());
+        if self
+            .retry
+            .max_elapsed
+            .is_some_and(|max| elapsed + wait > max)
+        {
+            self.give_up(number, &events, FailureClass::Error, reason);
+            self.slots[number].is_busy = false;
+            self.deliver(number, ctx);
+            self.stop_if_done(ctx);
+            return;
+        }
+        if slot.failures.is_power_of_two() {
+            tracing::warn!(
+                sink = &*self.spec.name,
+                reason,
+                ?wait,
+                failures = slot.failures,
+                "cannot deliver, trying again"
+            );
+        }
+        self.stats.retries.add(1);
+        ctx.run_later(wait, move |actor, ctx| actor.attempt(number, events, ctx));
+    }
+
+    fn give_up(&mut self, number: usize, events: &Consignment, class: FailureClass, reason: &str) {
+        let attempts = self.slots[number].failures;
+        for (held, index) in &events.events {
+            let record = held.batch.records()[*index];
+            let (arena, origin) = (
+                held.batch.arena(record.arena),
+                held.batch.origin(record.origin),
+            );
+            let failure = self.spec.failure(class, reason, attempts);
+            self.dead_letters
+                .push_failed(record, arena, origin, failure);
+        }
+        self.stats.refuse(events.len());
+        self.dead_letters.flush();
+    }
+
+    fn stop_if_done(&mut self, ctx: &mut Context<Self>) {
+        let is_idle = self
+            .slots
+            .iter()
+            .all(|slot| !slot.is_busy && slot.waiting.is_empty());
+        if self.is_stopping && is_idle && self.dead_letters.is_empty() {
+            ctx.stop();
+        }
+    }
+}
+
+fn panicked(panic: &str) -> DeliveryError {
+    DeliveryError::Permanent(format!("the sink panicked: {panic}"))
+}
+
+fn complete(events: &Consignment) {
+    for run in events
+        .events
+        .chunk_by(|(a, at), (b, next)| Rc::ptr_eq(a, b) && at + 1 == *next)
+    {
+        let (held, first) = &run[0];
+        held.batch.complete_range(*first..first + run.len());
+    }
+}
+
+impl Actor for AsyncSinkActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.lifeline.spawned(ctx.address().recipient());
+        self.lifeline.started();
+    }
+}
+
+impl Handler<Deliver> for AsyncSinkActor {
+    type Result = ();
+
+    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+        self.turn.message(ctx);
+        let slots = self.slots.len();
+        let held = Held::new(deliver.batch, deliver.custody);
+        for index in 0..held.batch.len() {
+            let slot = match slots {
+                1 => 0,
+                slots => {
+                    (KeySelector::SubjectOrSource.hash(&held.batch.event(index)) % slots as u64)
+                        as usize
+                }
+            };
+            self.slots[slot]
+                .waiting
+                .push_back((Rc::clone(&held), index));
+        }
+        for slot in 0..slots {
+            self.deliver(slot, ctx);
+        }
+    }
+}
+
+impl Handler<OutletReady> for AsyncSinkActor {
+    type Result = ();
+
+    fn handle(&mut self, ready: OutletReady, ctx: &mut Context<Self>) {
+        self.dead_letters.ready(ready);
+        self.stop_if_done(ctx);
+    }
+}
+
+impl Handler<Stop> for AsyncSinkActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        self.is_stopping = true;
+        self.stop_if_done(ctx);
+    }
+}

@@ -1,0 +1,139 @@
+//! What a sink is: the traits that components implement.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+
+use crate::batch::EventBatch;
+use crate::event::Event;
+use crate::mailbox::Custody;
+use crate::supervision::{Backoff, StartError};
+
+/// A sink that writes at once: events are appended to its buffers, and a flush hands them over.
+pub trait Sink: 'static {
+    /// Adds one event to the buffers.
+    ///
+    /// # Errors
+    /// Why this event can never be delivered; it becomes a dead letter.
+    fn append(&mut self, event: &Event<'_>) -> Result<(), String>;
+
+    /// Hands over everything appended since the last successful flush; the events count as delivered then. What a failed
+    /// flush has already handed over must not be repeated by the next one.
+    ///
+    /// # Errors
+    /// Why it did not work; it is tried again.
+    fn flush(&mut self) -> Result<(), String>;
+
+    /// Bytes waiting in the buffers.
+    fn buffered_bytes(&self) -> usize;
+}
+
+/// A sink that waits for a receiver, with one delivery at a time in each of its slots.
+pub trait AsyncSink: 'static {
+    /// Delivers the events together. Slots are independent; events of one key always come through the same slot.
+    fn deliver(
+        &mut self,
+        slot: usize,
+        events: Consignment,
+    ) -> LocalBoxFuture<'static, Result<(), DeliveryError>>;
+
+    /// Deliveries under way at once.
+    fn slots(&self) -> usize;
+
+    /// Events delivered together at most.
+    fn events_per_delivery(&self) -> usize;
+}
+
+/// Why a delivery failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeliveryError {
+    /// It may work later, not before `after` if that is given.
+    #[error("{reason}")]
+    Retryable {
+        /// What went wrong.
+        reason: String,
+        /// The earliest time of the next attempt.
+        after: Option<Duration>,
+    },
+    /// The receiver refuses the events for good.
+    #[error("{0}")]
+    Permanent(String),
+}
+
+/// A sink's way of working.
+pub enum AnySink {
+    /// Writes at once.
+    Sync(Box<dyn Sink>),
+    /// Waits for a receiver.
+    Async(Box<dyn AsyncSink>),
+}
+
+/// Makes a sink for each (re)start of its actor. It runs on the sink's thread.
+pub trait SinkFactory: Send + Sync {
+    /// A fresh sink.
+    ///
+    /// # Errors
+    /// What keeps it from starting.
+    fn build(&self) -> Result<AnySink, StartError>;
+
+    /// Whether it blocks its thread on files or pipes, and so needs one of its own.
+    fn is_blocking(&self) -> bool {
+        false
+    }
+
+    /// When failed deliveries are tried again, and when they are given up.
+    fn retry(&self) -> RetryPolicy {
+        RetryPolicy::default()
+    }
+}
+
+/// How a sink tries again.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RetryPolicy {
+    /// The waits between attempts.
+    pub backoff: Backoff,
+    /// Time after the first attempt at which events are given up; `None` never.
+    pub max_elapsed: Option<Duration>,
+}
+
+/// Some events of one slot, held until they are delivered.
+#[derive(Clone)]
+pub struct Consignment {
+    pub(crate) events: Vec<(Rc<Held>, usize)>,
+}
+
+/// A batch that the sink has not delivered completely; when the last event is, its custody is returned.
+pub(crate) struct Held {
+    pub(crate) batch: EventBatch,
+    _custody: Custody,
+}
+
+impl Held {
+    pub(crate) fn new(batch: EventBatch, custody: Custody) -> Rc<Self> {
+        Rc::new(Self {
+            batch,
+            _custody: custody,
+        })
+    }
+}
+
+impl Consignment {
+    /// Number of events.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether there is no event; the sink actor delivers none such.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// The events in order.
+    pub fn iter(&self) -> impl Iterator<Item = Event<'_>> {
+        self.events
+            .iter()
+            .map(|(held, index)| held.batch.event(*index))
+    }
+}

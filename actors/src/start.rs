@@ -1,0 +1,103 @@
+//! Starts each kind of actor on its arbiter and puts it behind its inlet: what the factories of child specs call.
+
+use std::sync::Arc;
+
+use actix::prelude::{Actor, Recipient};
+use actix_rt::ArbiterHandle;
+
+use crate::async_sink_actor::AsyncSinkActor;
+use crate::dead_letter::DeadLetterActor;
+use crate::lane::HandlerActor;
+use crate::lane_spec::LaneSpec;
+use crate::mailbox::Inlet;
+use crate::router::{RouterActor, RouterSpec};
+use crate::sink::AnySink;
+use crate::sink_actor::{SinkActor, SinkSpec};
+use crate::source::SourceSpec;
+use crate::source_actor::SourceActor;
+use crate::stats::Registry;
+use crate::supervision::{Lifeline, Stop, Supervisor};
+
+/// Starts the dead-letter actor.
+pub fn start_dead_letters(
+    registry: Arc<Registry>,
+    inlet: Arc<Inlet>,
+    arbiter: &ArbiterHandle,
+    lifeline: Lifeline,
+) {
+    on(arbiter, move || {
+        let actor = DeadLetterActor::new(registry, lifeline).start();
+        inlet.open(actor.recipient());
+    });
+}
+
+/// Starts one lane of a handler.
+pub fn start_lane(
+    spec: LaneSpec,
+    lane: usize,
+    inlet: Arc<Inlet>,
+    arbiter: &ArbiterHandle,
+    lifeline: Lifeline,
+) {
+    on(arbiter, move || {
+        let actor = HandlerActor::create(|ctx| HandlerActor::new(spec, lane, lifeline, ctx));
+        inlet.open(actor.recipient());
+    });
+}
+
+/// Starts the router.
+pub fn start_router(
+    spec: RouterSpec,
+    inlet: Arc<Inlet>,
+    arbiter: &ArbiterHandle,
+    lifeline: Lifeline,
+) {
+    on(arbiter, move || {
+        let actor = RouterActor::create(|ctx| RouterActor::new(spec, lifeline, ctx));
+        inlet.open(actor.recipient());
+    });
+}
+
+/// Starts a source.
+pub fn start_source(spec: SourceSpec, arbiter: &ArbiterHandle, lifeline: Lifeline) {
+    on(arbiter, move || {
+        SourceActor::create(|ctx| SourceActor::new(spec, lifeline, ctx));
+    });
+}
+
+/// Builds a sink and starts its actor.
+pub fn start_sink(
+    spec: SinkSpec,
+    inlet: Arc<Inlet>,
+    arbiter: &ArbiterHandle,
+    mut lifeline: Lifeline,
+) {
+    on(arbiter, move || {
+        let receiver = match spec.build() {
+            Ok(AnySink::Sync(sink)) => {
+                SinkActor::create(|ctx| SinkActor::new(spec, sink, lifeline, ctx)).recipient()
+            }
+            Ok(AnySink::Async(sink)) => {
+                AsyncSinkActor::create(|ctx| AsyncSinkActor::new(spec, sink, lifeline, ctx))
+                    .recipient()
+            }
+            Err(error) => {
+                lifeline.fail(error.to_string());
+                return;
+            }
+        };
+        inlet.open(receiver);
+    });
+}
+
+/// Starts a supervisor on the current arbiter, which is where its own supervisor lives.
+pub fn start_supervisor(supervisor: Supervisor) -> Recipient<Stop> {
+    supervisor.start().recipient()
+}
+
+/// Runs `start` on the arbiter's thread. If that is gone, dropping `start` drops the lifeline, which reports it.
+fn on(arbiter: &ArbiterHandle, start: impl FnOnce() + Send + 'static) {
+    if !arbiter.spawn_fn(start) {
+        tracing::error!("an arbiter's thread is gone");
+    }
+}

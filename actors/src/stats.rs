@@ -1,0 +1,330 @@
+//! What every source, handler and sink counts. Written by one actor, read from outside: hence atomics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::sync::Notify;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `count`.
+    pub fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Adds a duration in nanoseconds.
+    pub fn add_time(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.0.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The value now, read as nanoseconds and given in seconds.
+    pub fn seconds(&self) -> f64 {
+        Duration::from_nanos(self.get()).as_secs_f64()
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Adds `delta` and returns the new value.
+    pub fn add(&self, delta: i64) -> i64 {
+        self.0.fetch_add(delta, Ordering::AcqRel) + delta
+    }
+
+    /// The value now.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Events accepted and not yet finished, over all sources; the drain waits for zero.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    events: Gauge,
+    empty: Notify,
+}
+
+impl InFlight {
+    pub(crate) fn add(&self, delta: i64) {
+        if self.events.add(delta) == 0 {
+            self.empty.notify_waiters();
+        }
+    }
+
+    /// Events in flight now.
+    pub fn get(&self) -> i64 {
+        self.events.get()
+    }
+
+    /// Waits until nothing is in flight.
+    pub async fn drained(&self) {
+        loop {
+            let empty = self.empty.notified();
+            tokio::pin!(empty);
+            // Registered before the check, so that the last completion in between is not missed.
+            empty.as_mut().enable();
+            if self.get() == 0 {
+                return;
+            }
+            empty.await;
+        }
+    }
+}
+
+/// The ledger of one source: `accepted = finished + in flight`, or events were lost.
+#[derive(Debug, Default)]
+pub struct SourceStats {
+    /// Events and would-be events that arrived.
+    pub received: Counter,
+    /// Events that Veltrix answers for.
+    pub accepted: Counter,
+    /// Events all of whose branches are delivered, dead-lettered or dropped by a named rule.
+    pub finished: Counter,
+    /// Accepted and not finished.
+    pub in_flight: InFlight,
+    /// Accepted, but their batch vanished unfinished: a bug, shown as an imbalance.
+    pub lost: Counter,
+    rejected: DashMap<&'static str, u64>,
+    /// The count over all sources.
+    process: Arc<InFlight>,
+}
+
+impl SourceStats {
+    fn new(process: Arc<InFlight>) -> Self {
+        Self {
+            process,
+            ..Self::default()
+        }
+    }
+
+    /// Takes responsibility for `count` events.
+    pub(crate) fn accept(&self, count: usize) {
+        self.accepted.add(count);
+        self.move_in_flight(count, 1);
+    }
+
+    pub(crate) fn finish(&self, count: usize) {
+        self.finished.add(count);
+        self.move_in_flight(count, -1);
+    }
+
+    pub(crate) fn lose(&self, count: usize) {
+        self.lost.add(count);
+        self.move_in_flight(count, -1);
+    }
+
+    fn move_in_flight(&self, count: usize, sign: i64) {
+        let events = sign * i64::try_from(count).expect("batches are small");
+        self.in_flight.add(events);
+        self.process.add(events);
+    }
+
+    /// Counts `count` refused events under a short stable reason.
+    pub fn reject(&self, reason: &'static str, count: usize) {
+        *self.rejected.entry(reason).or_default() += count as u64;
+    }
+
+    /// Refused events by reason, sorted.
+    pub fn rejected(&self) -> Vec<(&'static str, u64)> {
+        sorted(
+            self.rejected
+                .iter()
+                .map(|entry| (*entry.key(), *entry.value())),
+        )
+    }
+
+    /// Whether every accepted event is accounted for.
+    pub fn is_balanced(&self) -> bool {
+        // Every way out of `in_flight` is either `finish` or `lose`, so the sums can only differ for good by what was
+        // lost; comparing the sums themselves would raise false alarms between two of a running actor's updates.
+        self.lost.get() == 0
+    }
+}
+
+/// One handler's counts, over all its lanes.
+#[derive(Debug, Default)]
+pub struct HandlerStats {
+    /// Events handed to a lane.
+    pub received: Counter,
+    /// Events that `when` let through.
+    pub matched: Counter,
+    /// Events whose `when` was false.
+    pub filtered: Counter,
+    /// Events whose `when` names a path that they do not have (counted as false).
+    pub missing: Counter,
+    /// Results emitted (each counted once, whatever the number of sinks).
+    pub emitted: Counter,
+    /// Failed attempts.
+    pub errors: Counter,
+    /// Panics among the failed attempts.
+    pub panics: Counter,
+    /// Attempts after the first.
+    pub retries: Counter,
+    /// Events given up.
+    pub dead_lettered: Counter,
+    /// Nanoseconds spent in the handler.
+    pub busy_nanoseconds: Counter,
+    /// Nanoseconds that batches waited in the lanes' mailboxes, weighted by their events.
+    pub queue_nanoseconds: Counter,
+}
+
+/// One sink's ledger: `offered = delivered + dead-lettered + waiting`.
+#[derive(Debug, Default)]
+pub struct SinkStats {
+    /// Events sent to the sink.
+    pub offered: Counter,
+    /// Events handed over to what is behind the sink.
+    pub delivered: Counter,
+    /// Events that the receiver refused for good.
+    pub dead_lettered: Counter,
+    /// Offered and neither delivered nor dead-lettered.
+    pub waiting: Gauge,
+    /// Failed attempts.
+    pub errors: Counter,
+    /// Attempts after the first.
+    pub retries: Counter,
+    /// Bytes handed over.
+    pub bytes: Counter,
+}
+
+impl SinkStats {
+    pub(crate) fn offer(&self, count: usize) {
+        self.offered.add(count);
+        self.waiting
+            .add(i64::try_from(count).expect("batches are small"));
+    }
+
+    pub(crate) fn deliver(&self, count: usize) {
+        self.delivered.add(count);
+        self.waiting
+            .add(-i64::try_from(count).expect("batches are small"));
+    }
+
+    pub(crate) fn refuse(&self, count: usize) {
+        self.dead_lettered.add(count);
+        self.waiting
+            .add(-i64::try_from(count).expect("batches are small"));
+    }
+
+    /// Whether no event left the sink that was not offered to it.
+    pub fn is_balanced(&self) -> bool {
+        // Read in this order, events that pass meanwhile cannot look like an imbalance.
+        let accounted = self.delivered.get() + self.dead_lettered.get();
+        self.offered.get() >= accounted
+    }
+}
+
+/// The live registry of everything that counts, read by the admin server, the status line and the closing summary.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// Over all sources.
+    pub in_flight: Arc<InFlight>,
+    /// Batches that senders may not add to until their receiver took them.
+    pub credits_in_use: Gauge,
+    /// Actors started again after they failed.
+    pub restarts: Counter,
+    sources: DashMap<String, Arc<SourceStats>>,
+    handlers: DashMap<String, Arc<HandlerStats>>,
+    sinks: DashMap<String, Arc<SinkStats>>,
+    dropped: DashMap<&'static str, u64>,
+    dead_letters: DashMap<(String, &'static str), u64>,
+}
+
+impl Registry {
+    /// The source's counts, new at the first call.
+    pub fn source(&self, name: &str) -> Arc<SourceStats> {
+        let new = || Arc::new(SourceStats::new(self.in_flight.clone()));
+        self.sources
+            .entry(name.to_owned())
+            .or_insert_with(new)
+            .clone()
+    }
+
+    /// The handler's counts, new at the first call.
+    pub fn handler(&self, name: &str) -> Arc<HandlerStats> {
+        self.handlers.entry(name.to_owned()).or_default().clone()
+    }
+
+    /// The sink's counts, new at the first call.
+    pub fn sink(&self, name: &str) -> Arc<SinkStats> {
+        self.sinks.entry(name.to_owned()).or_default().clone()
+    }
+
+    /// Counts events dropped by the rule of that name.
+    pub fn drop_by_rule(&self, rule: &'static str, count: usize) {
+        *self.dropped.entry(rule).or_default() += count as u64;
+    }
+
+    /// Counts a dead letter of a branch (`handler.NAME`, `sink.NAME` or `router`).
+    pub fn dead_letter(&self, branch: &str, class: &'static str) {
+        *self
+            .dead_letters
+            .entry((branch.to_owned(), class))
+            .or_default() += 1;
+    }
+
+    /// All sources, sorted by name.
+    pub fn sources(&self) -> Vec<(String, Arc<SourceStats>)> {
+        sorted_map(&self.sources)
+    }
+
+    /// All handlers, sorted by name.
+    pub fn handlers(&self) -> Vec<(String, Arc<HandlerStats>)> {
+        sorted_map(&self.handlers)
+    }
+
+    /// All sinks, sorted by name.
+    pub fn sinks(&self) -> Vec<(String, Arc<SinkStats>)> {
+        sorted_map(&self.sinks)
+    }
+
+    /// Events dropped by named rules.
+    pub fn dropped(&self) -> Vec<(&'static str, u64)> {
+        sorted(
+            self.dropped
+                .iter()
+                .map(|entry| (*entry.key(), *entry.value())),
+        )
+    }
+
+    /// Dead letters by branch and class.
+    pub fn dead_letters(&self) -> Vec<((String, &'static str), u64)> {
+        sorted(
+            self.dead_letters
+                .iter()
+                .map(|entry| (entry.key().clone(), *entry.value())),
+        )
+    }
+
+    /// Whether no ledger shows a loss.
+    pub fn is_balanced(&self) -> bool {
+        self.sources.iter().all(|entry| entry.value().is_balanced())
+            && self.sinks.iter().all(|entry| entry.value().is_balanced())
+    }
+}
+
+fn sorted<K: Ord, V>(entries: impl Iterator<Item = (K, V)>) -> Vec<(K, V)> {
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    entries
+}
+
+fn sorted_map<T>(map: &DashMap<String, Arc<T>>) -> Vec<(String, Arc<T>)> {
+    sorted(
+        map.iter()
+            .map(|entry| (entry.key().clone(), Arc::clone(entry.value()))),
+    )
+}

@@ -1,0 +1,199 @@
+//! What a supervisor and a child know of each other: the spec, the lifeline, and the messages between them.
+
+use std::time::Duration;
+
+use actix::prelude::{Message, Recipient};
+use tokio::sync::oneshot;
+
+use crate::mailbox::control;
+
+/// When a child that ended is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// Always.
+    Permanent,
+    /// Only if it failed.
+    Transient,
+    /// Never.
+    Temporary,
+}
+
+/// Asks an actor to finish its work and end.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+/// How a child ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExitReason {
+    /// It was done, or was told to stop.
+    Normal,
+    /// It gave up with this error.
+    Failed(String),
+    /// It panicked.
+    Panicked,
+}
+
+/// A child could not be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// News of a child.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ChildEvent {
+    pub(crate) index: usize,
+    pub(crate) generation: u64,
+    pub(crate) news: News,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    /// It exists and can be told to stop.
+    Spawned(Recipient<Stop>),
+    /// It is ready.
+    Started,
+    Exited(ExitReason),
+}
+
+/// A child as data: who it is, how it is started, and what its end means.
+pub struct ChildSpec {
+    /// Its name among its siblings.
+    pub id: String,
+    /// When it is started again.
+    pub restart: Restart,
+    /// How long it may take to stop before it is given up.
+    pub shutdown: Duration,
+    /// Starts a fresh actor on whatever arbiter is its place. The actor keeps the lifeline.
+    pub start: Box<dyn FnMut(Lifeline)>,
+}
+
+/// Kept by a running actor: tells its supervisor that it is up, and, when dropped for whatever reason, that it is gone.
+#[derive(Debug)]
+pub struct Lifeline {
+    holder: Holder,
+    /// Until the actor exists, losing the lifeline means that it could not be started.
+    reason: ExitReason,
+}
+
+#[derive(Debug)]
+enum Holder {
+    Supervisor {
+        events: Recipient<ChildEvent>,
+        index: usize,
+        generation: u64,
+    },
+    /// The process itself holds the root.
+    Process {
+        started: Option<oneshot::Sender<()>>,
+        exited: Option<oneshot::Sender<ExitReason>>,
+    },
+    /// A connection's actor, whose end harms nobody.
+    Nobody,
+}
+
+/// What the process hears of its root.
+#[derive(Debug)]
+pub struct RootWatch {
+    /// Resolves when the whole tree is up.
+    pub started: oneshot::Receiver<()>,
+    /// Resolves when the root has ended.
+    pub exited: oneshot::Receiver<ExitReason>,
+}
+
+impl Lifeline {
+    pub(crate) fn new(events: Recipient<ChildEvent>, index: usize, generation: u64) -> Self {
+        Self {
+            holder: Holder::Supervisor {
+                events,
+                index,
+                generation,
+            },
+            reason: ExitReason::Failed("its thread is gone".to_owned()),
+        }
+    }
+
+    /// The lifeline of a tree's root, and what is heard by it.
+    pub fn root() -> (Self, RootWatch) {
+        let (started, watch_started) = oneshot::channel();
+        let (exited, watch_exited) = oneshot::channel();
+        let lifeline = Self {
+            holder: Holder::Process {
+                started: Some(started),
+                exited: Some(exited),
+            },
+            reason: ExitReason::Normal,
+        };
+        let watch = RootWatch {
+            started: watch_started,
+            exited: watch_exited,
+        };
+        (lifeline, watch)
+    }
+
+    pub(crate) fn detached() -> Self {
+        Self {
+            holder: Holder::Nobody,
+            reason: ExitReason::Normal,
+        }
+    }
+
+    /// Reports that the actor exists, and how to stop it.
+    pub fn spawned(&mut self, stop: Recipient<Stop>) {
+        self.reason = ExitReason::Normal;
+        self.report(News::Spawned(stop));
+    }
+
+    /// Reports that the actor is ready; its younger siblings are started then.
+    pub fn started(&mut self) {
+        self.report(News::Started);
+    }
+
+    /// Says why the actor is about to end.
+    pub fn fail(&mut self, reason: String) {
+        self.reason = ExitReason::Failed(reason);
+    }
+
+    fn report(&mut self, news: News) {
+        match (&mut self.holder, news) {
+            (
+                Holder::Supervisor {
+                    events,
+                    index,
+                    generation,
+                },
+                news,
+            ) => {
+                let (index, generation) = (*index, *generation);
+                control(
+                    events,
+                    ChildEvent {
+                        index,
+                        generation,
+                        news,
+                    },
+                );
+            }
+            (Holder::Process { started, .. }, News::Started) => answer(started.take(), ()),
+            (Holder::Process { exited, .. }, News::Exited(reason)) => answer(exited.take(), reason),
+            (Holder::Process { .. }, News::Spawned(_)) | (Holder::Nobody, _) => {}
+        }
+    }
+}
+
+fn answer<T>(sender: Option<oneshot::Sender<T>>, value: T) {
+    if sender.is_some_and(|sender| sender.send(value).is_err()) {
+        tracing::debug!("the process does not watch its root any more");
+    }
+}
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        let reason = match std::thread::panicking() {
+            true => ExitReason::Panicked,
+            false => std::mem::replace(&mut self.reason, ExitReason::Normal),
+        };
+        self.report(News::Exited(reason));
+    }
+}

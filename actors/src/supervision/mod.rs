@@ -1,0 +1,14 @@
+//! Supervision: children as data, ordered start, restart within a budget, reverse-order stop.
+
+mod backoff;
+mod budget;
+mod child;
+mod supervisor;
+
+pub use backoff::Backoff;
+pub(crate) use backoff::jitter_sample;
+pub use budget::RestartBudget;
+pub use child::{
+    ChildEvent, ChildSpec, ExitReason, Lifeline, Restart, RootWatch, StartError, Stop,
+};
+pub use supervisor::Supervisor;
