@@ -18,7 +18,7 @@ const BAD_CONFIG: u8 = 78;
 /// The central event processor: sources, a router, supervised handlers and sinks, wired from a config.
 #[derive(Debug, Parser)]
 #[command(name = "veltrix", version, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 
@@ -75,7 +75,7 @@ enum OutputFormat {
 
 impl Cli {
     /// Runs the command.
-    pub fn run(self, components: &Components) -> ExitCode {
+    pub(crate) fn run(self, components: &Components) -> ExitCode {
         match self.command {
             Command::Run(config) => {
                 telemetry::start(self.log_format, self.log_level);

@@ -11,5 +11,4 @@ pub mod config;
 mod telemetry;
 mod veltrix;
 
-pub use app::Outcome;
 pub use veltrix::Veltrix;

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// One readable line each.
     Text,
     /// One JSON object each.
@@ -20,7 +20,7 @@ pub enum LogFormat {
 static TERMINAL: OnceLock<MultiProgress> = OnceLock::new();
 
 /// Starts logging; the first call in a process counts. Panics become log lines as well.
-pub fn start(format: LogFormat, level: LevelFilter) {
+pub(crate) fn start(format: LogFormat, level: LevelFilter) {
     let uses_colour = io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = tracing_subscriber::fmt()
@@ -46,7 +46,7 @@ pub fn start(format: LogFormat, level: LevelFilter) {
 }
 
 /// Where bars are shown, if standard error is a terminal.
-pub fn terminal() -> Option<&'static MultiProgress> {
+pub(crate) fn terminal() -> Option<&'static MultiProgress> {
     io::stderr()
         .is_terminal()
         .then(|| TERMINAL.get_or_init(MultiProgress::new))

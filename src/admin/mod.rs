@@ -13,7 +13,7 @@ use veltrix_actors::{MemoryBudget, Registry, TypeTable};
 
 /// What the server reads of the running tree.
 #[derive(Clone)]
-pub struct Observed {
+pub(crate) struct Observed {
     pub(crate) registry: Arc<Registry>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) types: Arc<TypeTable>,
@@ -21,13 +21,13 @@ pub struct Observed {
 
 /// Whether the process wants traffic. Shared with the server's thread, which only reads it.
 #[derive(Debug, Default)]
-pub struct Health {
+pub(crate) struct Health {
     is_ready: AtomicBool,
 }
 
 impl Health {
     /// Says whether everything is up and not draining.
-    pub fn set_ready(&self, is_ready: bool) {
+    pub(crate) fn set_ready(&self, is_ready: bool) {
         self.is_ready.store(is_ready, Ordering::Release);
     }
 
@@ -40,7 +40,7 @@ impl Health {
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn serve(listen: SocketAddr, observed: Observed, health: Arc<Health>) -> io::Result<()> {
+pub(crate) fn serve(listen: SocketAddr, observed: Observed, health: Arc<Health>) -> io::Result<()> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(observed.clone()))

@@ -20,7 +20,7 @@ use tree::Tree;
 
 /// How a run ended; the exit code says it to whoever started the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Everything that was accepted is finished.
     Drained,
     /// A failure at run time, or the drain's deadline passed with work undone.
@@ -31,7 +31,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// The process's exit code.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Drained => 0,
             Self::Failed(_) => 1,
@@ -41,7 +41,7 @@ impl Outcome {
 }
 
 /// Runs the config until its sources are done or the process is told to stop, and drains.
-pub fn run(config: Config) -> Outcome {
+pub(crate) fn run(config: Config) -> Outcome {
     let lock = match data_dir::lock(&config.service.data_dir) {
         Ok(lock) => lock,
         Err(error) => return Outcome::Failed(error.to_string()),
