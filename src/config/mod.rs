@@ -13,7 +13,7 @@ mod loops;
 mod message;
 mod names;
 mod node;
-mod one_or_many;
+pub(crate) mod one_or_many;
 mod origins;
 mod path;
 mod problems;

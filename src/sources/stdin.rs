@@ -13,10 +13,8 @@ use tokio::sync::{Mutex, mpsc};
 use veltrix_actors::{BATCH_BYTES_MAX, Source, SourceFactory, SourcePort, StartError};
 
 use super::{Problem, check_max_event, unless};
-use crate::config::units::ByteSize;
-use crate::lines::{
-    Chunk, EVENT_BYTES_DEFAULT, EnvelopeFactory, Framer, LineEnvelope, LineParser,
-};
+use crate::config::ByteSize;
+use crate::lines::{Chunk, EVENT_BYTES_DEFAULT, EnvelopeFactory, Framer, LineEnvelope, LineParser};
 
 /// Events from standard input, one a line, until it ends.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -94,9 +92,9 @@ struct Reader {
 #[derive(Debug)]
 struct Thread {
     /// Buffers with room, each for one read.
-    ask: thread_channel::Sender<Vec<u8>>,
+    ask: thread_channel::SyncSender<Vec<u8>>,
     /// The buffers again, and how many bytes were added; 0 at the end.
-    answers: mpsc::UnboundedReceiver<(Vec<u8>, io::Result<usize>)>,
+    answers: mpsc::Receiver<(Vec<u8>, io::Result<usize>)>,
     /// A buffer is on its way.
     is_asked: bool,
 }
@@ -105,14 +103,14 @@ impl Reader {
     fn start(&mut self, open: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<&mut Thread> {
         if self.thread.is_none() {
             let input = open()?;
-            let (ask, asked) = thread_channel::channel::<Vec<u8>>();
-            let (answer, answers) = mpsc::unbounded_channel();
+            let (ask, asked) = thread_channel::sync_channel::<Vec<u8>>(1);
+            let (answer, answers) = mpsc::channel(1);
             std::thread::Builder::new()
                 .name("stdin".to_owned())
                 .spawn(move || {
                     for mut buffer in asked {
                         let read = read_once(&input, &mut buffer);
-                        if answer.send((buffer, read)).is_err() {
+                        if answer.blocking_send((buffer, read)).is_err() {
                             return;
                         }
                     }
@@ -138,11 +136,10 @@ impl Thread {
     }
 
     async fn answer(&mut self, framer: &mut Framer) -> Result<usize, StartError> {
-        let (buffer, read) = self
-            .answers
-            .recv()
-            .await
-            .ok_or_else(|| StartError("the thread that reads standard input is gone".to_owned()))?;
+        let (buffer, read) =
+            self.answers.recv().await.ok_or_else(|| {
+                StartError("the thread that reads standard input is gone".to_owned())
+            })?;
         self.is_asked = false;
         framer.put_back(buffer);
         read.map_err(|error| StartError(format!("cannot read standard input: {error}")))
@@ -213,7 +210,13 @@ mod tests {
         Harness::run(move |port| {
             let parser = LineParser::new(&port, "stdin".to_owned(), 1_000, None);
             let framer = Framer::new(1_000, BATCH_BYTES_MAX, port.budget().clone());
-            Box::pin(read(port, Arc::default(), || Ok(input.into()), framer, parser))
+            Box::pin(read(
+                port,
+                Arc::default(),
+                || Ok(input.into()),
+                framer,
+                parser,
+            ))
         })
     }
 
@@ -232,7 +235,10 @@ mod tests {
         writer.join().expect("no panic");
         assert_eq!(result, Ok(()));
         let ids = ids(&lines);
-        assert_eq!((ids.len(), ids[4_999].as_str(), ids[5_000].as_str()), (5_001, "4999", "last"));
+        assert_eq!(
+            (ids.len(), ids[4_999].as_str(), ids[5_000].as_str()),
+            (5_001, "4999", "last")
+        );
         assert_eq!((stats.received.get(), stats.accepted.get()), (5_001, 5_001));
     }
 
