@@ -8,6 +8,8 @@ mod app;
 mod cli;
 pub mod components;
 pub mod config;
+mod expression;
+mod handlers;
 mod telemetry;
 mod veltrix;
 
