@@ -28,6 +28,7 @@ mod start;
 mod stats;
 mod supervision;
 mod timestamp;
+mod trial;
 mod types;
 
 pub use async_sink_actor::AsyncSinkActor;
@@ -61,4 +62,5 @@ pub use supervision::{
     Supervisor,
 };
 pub use timestamp::is_rfc3339;
+pub use trial::{Outcome, Trial};
 pub use types::{TYPES_MAX, TypeCache, TypeId, TypeTable};
