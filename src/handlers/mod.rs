@@ -1,0 +1,3 @@
+//! The built-in handlers, one file or folder each.
+
+pub(crate) mod pass;
