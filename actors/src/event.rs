@@ -29,7 +29,7 @@ pub struct EventRecord {
     /// Its place in the intake that its origin counts.
     pub(crate) index: u16,
     /// How often it, or an event that it results from, went through the router again.
-    pub(crate) hops: u8,
+    pub(crate) hops: u16,
     pub(crate) flags: u8,
 }
 

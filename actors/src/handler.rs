@@ -117,4 +117,14 @@ pub trait HandlerFactory: Send + Sync {
     fn is_conditional(&self) -> bool {
         false
     }
+
+    /// How many lanes the component wants for its own reasons; `None` leaves it to the config.
+    fn lanes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether the handler may block or burn CPU, and so gets a thread of its own unless the config says otherwise.
+    fn is_isolated(&self) -> bool {
+        false
+    }
 }

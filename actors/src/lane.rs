@@ -11,67 +11,26 @@ use crate::batch::EventBatch;
 use crate::dead_letter::{Failure, FailureClass};
 use crate::derive::Deriver;
 use crate::guard;
-use crate::handler::{HandlerError, HandlerFactory, LaneHandler, Refusal, Reply};
-use crate::mailbox::{Custody, Deliver, Inlet, Outlet, OutletReady, Turn};
-use crate::memory::MemoryBudget;
-use crate::output::{Destination, Emitted, LaneOutput};
-use crate::router::Unmatched;
-use crate::stats::{HandlerStats, Registry, SinkStats};
-use crate::supervision::{Backoff, Lifeline, Stop};
-use crate::types::{TypeCache, TypeTable};
+use crate::handler::{HandlerError, LaneHandler, Refusal, Reply};
+use crate::lane_outlets::LaneOutlets;
+use crate::lane_spec::LaneSpec;
+use crate::mailbox::{Custody, Deliver, OutletReady, Turn};
+use crate::output::{Destination, LaneOutput};
+use crate::stats::HandlerStats;
+use crate::supervision::{Lifeline, Stop};
+use crate::types::TypeCache;
 
 /// Time that a lane works before it hands its results on and lets the others of its thread run.
 const TIME_SLICE: Duration = Duration::from_millis(1);
 /// Events between two looks at the clock.
 const EVENTS_PER_LOOK: usize = 16;
 
-/// One place that a lane's results go to.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Where they go in.
-    pub inlet: Arc<Inlet>,
-    /// The sink's ledger; `None` if the target is the router.
-    pub sink: Option<Arc<SinkStats>>,
-}
-
-/// What all lanes of a handler share. Cloned for each start of a lane.
-#[derive(Clone)]
-pub struct LaneSpec {
-    /// The service's name, for the results' source.
-    pub service: Arc<str>,
-    /// The handler's name.
-    pub handler: Arc<str>,
-    /// Makes the handler.
-    pub factory: Arc<dyn HandlerFactory>,
-    /// Where results go.
-    pub targets: Vec<Target>,
-    /// Where dead letters go.
-    pub dead_letters: Arc<Inlet>,
-    /// What happens to events that no handler wants.
-    pub unmatched: Unmatched,
-    /// How often an event is tried.
-    pub attempts: u32,
-    /// The waits between attempts.
-    pub backoff: Backoff,
-    /// The interned types.
-    pub types: Arc<TypeTable>,
-    /// Charged with the results' bytes.
-    pub budget: Arc<MemoryBudget>,
-    /// The counts.
-    pub registry: Arc<Registry>,
-}
-
-/// The outlet to the dead letters; the handler's targets follow it.
-const DEAD_LETTERS: usize = 0;
-
 /// One lane of a handler.
 pub struct HandlerActor {
     spec: LaneSpec,
     lane: usize,
     handler: Option<LaneHandler>,
-    outlets: Vec<Outlet>,
-    /// The outlet for unmatched events, if they go to one.
-    unmatched: Option<usize>,
+    outlets: LaneOutlets,
     inbox: VecDeque<Deliver>,
     work: Option<Work>,
     output: LaneOutput,
@@ -99,26 +58,12 @@ struct Work {
 impl HandlerActor {
     /// A lane that builds its handler when it starts.
     pub fn new(spec: LaneSpec, lane: usize, lifeline: Lifeline, ctx: &Context<Self>) -> Self {
-        let owner = ctx.address().recipient::<OutletReady>();
-        let outlet = |number: usize, inlet: &Arc<Inlet>, sink: Option<Arc<SinkStats>>| {
-            Outlet::new(inlet.clone(), owner.clone(), number, &spec.registry, sink)
-        };
-        let mut outlets = vec![outlet(DEAD_LETTERS, &spec.dead_letters, None)];
-        for target in &spec.targets {
-            outlets.push(outlet(outlets.len(), &target.inlet, target.sink.clone()));
-        }
-        let mut unmatched = None;
-        if let Unmatched::Sink(target) = &spec.unmatched {
-            unmatched = Some(outlets.len());
-            outlets.push(outlet(outlets.len(), &target.inlet, target.sink.clone()));
-        }
         let types = TypeCache::new(spec.types.clone());
         let deriver = Deriver::new(&spec.service, &spec.handler);
         Self {
             lane,
             handler: None,
-            outlets,
-            unmatched,
+            outlets: LaneOutlets::new(&spec, &ctx.address().recipient()),
             inbox: VecDeque::new(),
             work: None,
             output: LaneOutput::new(types, deriver, spec.budget.clone()),
@@ -145,7 +90,7 @@ impl HandlerActor {
         let started = Instant::now();
         let mut looked = 0;
         while !self.is_waiting && self.next_batch() {
-            if !self.has_room() {
+            if !self.outlets.have_room() {
                 break;
             }
             let batch_len = self.work.as_ref().map_or(0, |work| work.batch.len());
@@ -191,10 +136,6 @@ impl HandlerActor {
             });
         }
         self.work.is_some()
-    }
-
-    fn has_room(&self) -> bool {
-        self.outlets.iter().all(Outlet::has_room)
     }
 
     /// Tries the current event once.
@@ -363,78 +304,27 @@ impl HandlerActor {
     /// Hands the results of all events since the last commit on, and the batch back once it is finished.
     fn commit(&mut self) {
         let Some(work) = &mut self.work else { return };
-        let targets = i64::try_from(self.spec.targets.len()).expect("a handler has few targets");
         let (emitted, arena) = self.output.take();
-        // The new pieces are counted before anyone can finish one of them.
-        add_pieces(&work.batch, work.committed..work.next, &emitted, targets);
-        for Emitted { record, to } in emitted {
-            let origin = work.batch.origin(record.origin);
-            let own = || work.batch.arena(record.arena);
-            match to {
-                Destination::Passed | Destination::Written => {
-                    let arena = match (&to, &arena) {
-                        (Destination::Written, Some(arena)) => arena,
-                        _ => own(),
-                    };
-                    for (outlet, target) in self.outlets[1..].iter_mut().zip(&self.spec.targets) {
-                        let mut record = record;
-                        record.flags &= !crate::event::CONDITIONAL;
-                        record.hops = record.hops.saturating_add(u8::from(target.sink.is_none()));
-                        outlet.push(record, arena, origin, None);
-                    }
-                }
-                Destination::Unmatched => match (self.unmatched, &self.spec.unmatched) {
-                    (Some(outlet), _) => self.outlets[outlet].push(record, own(), origin, None),
-                    (None, unmatched) => unmatched.give_up(
-                        record,
-                        own(),
-                        origin,
-                        &mut self.outlets[DEAD_LETTERS],
-                        &self.spec.registry,
-                    ),
-                },
-                Destination::DeadLetter(failure) => {
-                    self.outlets[DEAD_LETTERS].push_failed(record, own(), origin, failure);
-                }
-            }
-        }
+        self.outlets.hand_on(
+            &work.batch,
+            work.committed..work.next,
+            emitted,
+            arena.as_ref(),
+            &self.spec,
+        );
         work.committed = work.next;
-        let is_finished = work.next >= work.batch.len();
-        for outlet in &mut self.outlets {
-            outlet.flush();
-        }
-        if is_finished && let Some(work) = self.work.take() {
+        if work.next >= work.batch.len()
+            && let Some(work) = self.work.take()
+        {
             drop(work.custody);
         }
     }
 
     fn stop_if_done(&mut self, ctx: &mut Context<Self>) {
         let is_idle = self.work.is_none() && self.inbox.is_empty();
-        if self.is_stopping && is_idle && self.outlets.iter().all(Outlet::is_empty) {
+        if self.is_stopping && is_idle && self.outlets.are_empty() {
             ctx.stop();
         }
-    }
-}
-
-/// Settles what the handled events became: each was one piece, and each result is one for each target.
-fn add_pieces(
-    batch: &EventBatch,
-    handled: std::ops::Range<usize>,
-    emitted: &[Emitted],
-    targets: i64,
-) {
-    let mut delta = vec![0i64; batch.origins().len()];
-    for record in &batch.records()[handled] {
-        delta[usize::from(record.origin)] -= 1;
-    }
-    for Emitted { record, to } in emitted {
-        delta[usize::from(record.origin)] += match to {
-            Destination::Passed | Destination::Written => targets,
-            Destination::Unmatched | Destination::DeadLetter(_) => 1,
-        };
-    }
-    for (origin, delta) in batch.origins().iter().zip(delta) {
-        origin.add(delta);
     }
 }
 
@@ -479,7 +369,7 @@ impl actix::Handler<OutletReady> for HandlerActor {
 
     fn handle(&mut self, ready: OutletReady, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        self.outlets[ready.outlet].ready(ready);
+        self.outlets.ready(ready);
         if self.work.is_some() {
             self.run(ctx);
         } else {

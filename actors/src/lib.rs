@@ -5,6 +5,7 @@
 //! [`mailbox`]); *custody* returns the credit, *done* ([`Origin`]) counts what every intake still waits for.
 
 mod async_sink_actor;
+mod attribute_rules;
 mod batch;
 mod dead_letter;
 mod derive;
@@ -14,6 +15,8 @@ mod guard;
 mod handler;
 mod key;
 mod lane;
+mod lane_outlets;
+mod lane_spec;
 pub mod mailbox;
 mod memory;
 mod origin;
@@ -24,6 +27,8 @@ mod router;
 mod sink;
 mod sink_actor;
 mod source;
+mod source_actor;
+mod source_port;
 mod start;
 mod stats;
 mod supervision;
@@ -42,7 +47,8 @@ pub use handler::{
     AsyncHandler, Handler, HandlerError, HandlerFactory, LaneHandler, Refusal, Reply, ReplyResult,
 };
 pub use key::KeySelector;
-pub use lane::{HandlerActor, LaneSpec, Target};
+pub use lane::HandlerActor;
+pub use lane_spec::{LaneSpec, Target};
 pub use memory::{Charge, MemoryBudget};
 pub use origin::Origin;
 pub use output::{Output, RESULT_BYTES_MAX, RESULTS_PER_EVENT_MAX};
@@ -51,15 +57,16 @@ pub use route_table::{HandlerIndex, RouteTable};
 pub use router::{Route, RouterActor, RouterSpec, Unmatched};
 pub use sink::{AnySink, AsyncSink, Consignment, DeliveryError, RetryPolicy, Sink, SinkFactory};
 pub use sink_actor::{SinkActor, SinkSpec};
-pub use source::{
-    Admission, SUBMITTED_EVENTS_MAX, Source, SourceActor, SourceFactory, SourcePort, SourceSpec,
-    Submitter,
+pub use source::{Source, SourceFactory, SourceSpec};
+pub use source_actor::SourceActor;
+pub use source_port::{Admission, SUBMITTED_EVENTS_MAX, SourcePort, Submitter};
+pub use start::{
+    start_dead_letters, start_lane, start_router, start_sink, start_source, start_supervisor,
 };
-pub use start::{start_dead_letters, start_lane, start_router, start_sink, start_source};
 pub use stats::{Counter, Gauge, HandlerStats, InFlight, Registry, SinkStats, SourceStats};
 pub use supervision::{
-    Backoff, ChildEvent, ChildSpec, ExitReason, Lifeline, Restart, RestartBudget, StartError, Stop,
-    Supervisor,
+    Backoff, ChildEvent, ChildSpec, ExitReason, Lifeline, Restart, RestartBudget, RootWatch,
+    StartError, Stop, Supervisor,
 };
 pub use timestamp::is_rfc3339;
 pub use trial::{Outcome, Trial};

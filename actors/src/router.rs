@@ -9,7 +9,7 @@ use crate::batch::{Arena, EventBatch};
 use crate::dead_letter::{Failure, FailureClass};
 use crate::event::{CONDITIONAL, EventRecord};
 use crate::key::KeySelector;
-use crate::lane::Target;
+use crate::lane_spec::Target;
 use crate::mailbox::{Custody, Deliver, Inlet, Outlet, OutletReady, Turn};
 use crate::origin::Origin;
 use crate::pattern::TypePattern;
@@ -76,7 +76,7 @@ pub struct RouterSpec {
     /// Where dead letters go.
     pub dead_letters: Arc<Inlet>,
     /// How often an event and its results may go through the router again.
-    pub max_hops: u8,
+    pub max_hops: u16,
     /// The counts.
     pub registry: Arc<Registry>,
 }

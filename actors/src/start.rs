@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use actix::prelude::Actor;
+use actix::prelude::{Actor, Recipient};
 use actix_rt::ArbiterHandle;
 
 use crate::async_sink_actor::AsyncSinkActor;
 use crate::dead_letter::DeadLetterActor;
-use crate::lane::{HandlerActor, LaneSpec};
+use crate::lane::HandlerActor;
+use crate::lane_spec::LaneSpec;
 use crate::mailbox::Inlet;
 use crate::router::{RouterActor, RouterSpec};
 use crate::sink::AnySink;
 use crate::sink_actor::{SinkActor, SinkSpec};
-use crate::source::{SourceActor, SourceSpec};
+use crate::source::SourceSpec;
+use crate::source_actor::SourceActor;
 use crate::stats::Registry;
-use crate::supervision::Lifeline;
+use crate::supervision::{Lifeline, Stop, Supervisor};
 
 /// Starts the dead-letter actor.
 pub fn start_dead_letters(
@@ -86,6 +88,11 @@ pub fn start_sink(
         };
         inlet.open(receiver);
     });
+}
+
+/// Starts a supervisor on the current arbiter, which is where its own supervisor lives.
+pub fn start_supervisor(supervisor: Supervisor) -> Recipient<Stop> {
+    supervisor.start().recipient()
 }
 
 /// Runs `start` on the arbiter's thread. If that is gone, dropping `start` drops the lifeline, which reports it.

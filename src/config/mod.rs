@@ -1,5 +1,77 @@
-//! The config's vocabulary.
+//! The config: files and environment → one tree with origins → raw sections → validated [`Config`].
+//!
+//! Every problem is found in one pass and told with its place; what comes out needs no further check.
 
+mod decode;
+mod environment;
+mod event_key;
+mod expression;
+mod files;
+mod handler;
+mod layers;
+mod loops;
+mod message;
+mod names;
+mod node;
+mod one_or_many;
+mod origins;
+mod path;
+mod problems;
+mod routing;
+mod schema;
+mod section;
+mod service;
+mod sink;
+mod source;
+mod substitute;
+mod suggest;
+mod supervision;
+mod toml;
 mod units;
+mod unsupported;
+mod validate;
+mod wiring;
+mod yaml;
 
-pub use self::units::{ByteSize, DurationText, UnitError};
+use std::{collections::BTreeMap, path::PathBuf};
+
+use crate::components::Components;
+
+pub use self::{
+    event_key::EventKey,
+    expression::{Envelope, Expression},
+    files::locate,
+    handler::{HandlerConfig, Isolation, Target},
+    origins::{FileLocation, Location, Span},
+    path::{KeyPath, Step},
+    problems::{Problem, Problems, Severity},
+    routing::Unmatched,
+    section::Section,
+    service::{AdminConfig, ServiceConfig, Workers},
+    sink::SinkConfig,
+    source::SourceConfig,
+    supervision::{Backoff, Restart, Supervision},
+    units::{ByteSize, DurationText, UnitError},
+    validate::Config,
+};
+
+/// Reads `files` in order, later ones over earlier ones, then the `VELTRIX__...` variables of `environment`, and
+/// validates all. Binds, opens for writing and creates nothing. With the config come its warnings.
+///
+/// # Errors
+/// Every problem found, warnings included, at least one of them an error.
+pub fn load(
+    files: &[PathBuf],
+    components: &Components,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Config, Problems), Problems> {
+    let environment: BTreeMap<String, String> = environment.into_iter().collect();
+    let tree = layers::load(files, &environment, &schema::Schemas::new(components))?;
+    validate::validate(tree, components)
+}
+
+/// The process's environment for [`load`], without variables that are not UTF-8 (none of ours can be).
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}

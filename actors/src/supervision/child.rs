@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::{Message, Recipient};
+use tokio::sync::oneshot;
 
 use crate::mailbox::control;
 
@@ -71,36 +72,71 @@ pub struct ChildSpec {
 /// Kept by a running actor: tells its supervisor that it is up, and, when dropped for whatever reason, that it is gone.
 #[derive(Debug)]
 pub struct Lifeline {
-    parent: Option<Recipient<ChildEvent>>,
-    index: usize,
-    generation: u64,
+    holder: Holder,
     /// Until the actor exists, losing the lifeline means that it could not be started.
     reason: ExitReason,
 }
 
+#[derive(Debug)]
+enum Holder {
+    Supervisor {
+        events: Recipient<ChildEvent>,
+        index: usize,
+        generation: u64,
+    },
+    /// The process itself holds the root.
+    Process {
+        started: Option<oneshot::Sender<()>>,
+        exited: Option<oneshot::Sender<ExitReason>>,
+    },
+    /// A connection's actor, whose end harms nobody.
+    Nobody,
+}
+
+/// What the process hears of its root.
+#[derive(Debug)]
+pub struct RootWatch {
+    /// Resolves when the whole tree is up.
+    pub started: oneshot::Receiver<()>,
+    /// Resolves when the root has ended.
+    pub exited: oneshot::Receiver<ExitReason>,
+}
+
 impl Lifeline {
-    pub(crate) fn new(parent: Recipient<ChildEvent>, index: usize, generation: u64) -> Self {
+    pub(crate) fn new(events: Recipient<ChildEvent>, index: usize, generation: u64) -> Self {
         Self {
-            parent: Some(parent),
-            index,
-            generation,
+            holder: Holder::Supervisor {
+                events,
+                index,
+                generation,
+            },
             reason: ExitReason::Failed("its thread is gone".to_owned()),
         }
     }
 
-    /// A lifeline that nobody holds, for the root and for tests.
-    pub fn detached() -> Self {
-        Self {
-            parent: None,
-            index: 0,
-            generation: 0,
+    /// The lifeline of a tree's root, and what is heard by it.
+    pub fn root() -> (Self, RootWatch) {
+        let (started, watch_started) = oneshot::channel();
+        let (exited, watch_exited) = oneshot::channel();
+        let lifeline = Self {
+            holder: Holder::Process {
+                started: Some(started),
+                exited: Some(exited),
+            },
             reason: ExitReason::Normal,
-        }
+        };
+        let watch = RootWatch {
+            started: watch_started,
+            exited: watch_exited,
+        };
+        (lifeline, watch)
     }
 
-    /// How often this child was started before.
-    pub fn generation(&self) -> u64 {
-        self.generation
+    pub(crate) fn detached() -> Self {
+        Self {
+            holder: Holder::Nobody,
+            reason: ExitReason::Normal,
+        }
     }
 
     /// Reports that the actor exists, and how to stop it.
@@ -110,7 +146,7 @@ impl Lifeline {
     }
 
     /// Reports that the actor is ready; its younger siblings are started then.
-    pub fn started(&self) {
+    pub fn started(&mut self) {
         self.report(News::Started);
     }
 
@@ -119,18 +155,36 @@ impl Lifeline {
         self.reason = ExitReason::Failed(reason);
     }
 
-    fn report(&self, news: News) {
-        if let Some(parent) = &self.parent {
-            let (index, generation) = (self.index, self.generation);
-            control(
-                parent,
-                ChildEvent {
+    fn report(&mut self, news: News) {
+        match (&mut self.holder, news) {
+            (
+                Holder::Supervisor {
+                    events,
                     index,
                     generation,
-                    news,
                 },
-            );
+                news,
+            ) => {
+                let (index, generation) = (*index, *generation);
+                control(
+                    events,
+                    ChildEvent {
+                        index,
+                        generation,
+                        news,
+                    },
+                );
+            }
+            (Holder::Process { started, .. }, News::Started) => answer(started.take(), ()),
+            (Holder::Process { exited, .. }, News::Exited(reason)) => answer(exited.take(), reason),
+            (Holder::Process { .. }, News::Spawned(_)) | (Holder::Nobody, _) => {}
         }
+    }
+}
+
+fn answer<T>(sender: Option<oneshot::Sender<T>>, value: T) {
+    if sender.is_some_and(|sender| sender.send(value).is_err()) {
+        tracing::debug!("the process does not watch its root any more");
     }
 }
 

@@ -8,5 +8,7 @@ mod supervisor;
 pub use backoff::Backoff;
 pub(crate) use backoff::jitter_sample;
 pub use budget::RestartBudget;
-pub use child::{ChildEvent, ChildSpec, ExitReason, Lifeline, Restart, StartError, Stop};
+pub use child::{
+    ChildEvent, ChildSpec, ExitReason, Lifeline, Restart, RootWatch, StartError, Stop,
+};
 pub use supervisor::Supervisor;

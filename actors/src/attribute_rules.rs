@@ -1,0 +1,84 @@
+//! The rules of single values: nesting, URIs, media types, base64 and the types of extensions.
+
+use crate::envelope::{DEPTH_MAX, EnvelopeError};
+
+/// Refuses nesting past [`DEPTH_MAX`]. The count of openers is vectorised and decides nearly every event.
+pub(crate) fn check_depth(line: &str) -> Result<(), EnvelopeError> {
+    let opener = |byte: u8| byte | 0x20 == b'{';
+    if line
+        .bytes()
+        .map(|byte| usize::from(opener(byte)))
+        .sum::<usize>()
+        <= DEPTH_MAX
+    {
+        return Ok(());
+    }
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in line.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return Err(EnvelopeError::TooDeep);
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// RFC 3986 leaves no room for white space, control characters and a few delimiters in a URI reference.
+pub(crate) fn check_uri(name: &'static str, text: &str) -> Result<(), EnvelopeError> {
+    let refused = |byte: u8| byte <= b' ' || matches!(byte, b'<' | b'>' | b'"' | b'`' | 0x7f);
+    if text.is_empty() || text.bytes().any(refused) {
+        return Err(EnvelopeError::Attribute {
+            name: name.to_owned(),
+            reason: "is not a URI reference",
+        });
+    }
+    Ok(())
+}
+
+pub(crate) fn is_media_type(text: &str) -> bool {
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let token = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*'%~|".contains(&b))
+    };
+    essence
+        .split_once('/')
+        .is_some_and(|(kind, sub)| token(kind) && token(sub))
+}
+
+pub(crate) fn is_boolean_or_integer(value: &str) -> bool {
+    matches!(value, "true" | "false") || value.parse::<i32>().is_ok()
+}
+
+pub(crate) fn check_base64(value: &str) -> Result<(), EnvelopeError> {
+    let is_base64 = |text: &str| {
+        let content = text.trim_end_matches('=');
+        text.len().is_multiple_of(4)
+            && text.len() - content.len() <= 2
+            && content
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
+    };
+    let content = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    if value == "null" || content.is_some_and(is_base64) {
+        return Ok(());
+    }
+    Err(EnvelopeError::Attribute {
+        name: "data_base64".to_owned(),
+        reason: "is not base64 (RFC 4648) in a JSON string",
+    })
+}

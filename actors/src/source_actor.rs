@@ -1,0 +1,205 @@
+//! The source actor: runs one source (or one connection of it) and hands its events to the router as credits allow.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
+use futures::FutureExt;
+
+use crate::guard;
+use crate::mailbox::{OutletReady, Turn};
+use crate::source::{Source, SourceFactory, SourceSpec};
+use crate::source_port::{Admission, SUBMITTED_EVENTS_MAX, SourcePort, Submit};
+use crate::supervision::{Lifeline, StartError, Stop};
+
+/// Runs one source, or one connection.
+pub struct SourceActor {
+    source: Option<Box<dyn Source>>,
+    factory: Option<Arc<dyn SourceFactory>>,
+    port: SourcePort,
+    /// Ends only when all events of the source are finished; a connection's end does not wait for them.
+    waits_for_finished: bool,
+    phase: Phase,
+    turn: Turn,
+    lifeline: Lifeline,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// The source has returned; what it submitted is still to be handed over.
+    HandingOver,
+    /// Waiting for the events to be finished.
+    Finishing,
+}
+
+impl SourceActor {
+    /// A source that is built and run when the actor starts.
+    pub fn new(spec: SourceSpec, lifeline: Lifeline, ctx: &Context<Self>) -> Self {
+        Self {
+            source: None,
+            factory: Some(spec.factory),
+            port: SourcePort::new(
+                spec.name,
+                spec.router,
+                spec.types,
+                spec.budget,
+                spec.registry,
+                ctx,
+            ),
+            waits_for_finished: true,
+            phase: Phase::Running,
+            turn: Turn::default(),
+            lifeline,
+        }
+    }
+
+    /// A connection that was just accepted.
+    pub(crate) fn for_connection(connection: Box<dyn Source>, port: SourcePort) -> Self {
+        Self {
+            source: Some(connection),
+            factory: None,
+            port,
+            waits_for_finished: false,
+            phase: Phase::Running,
+            turn: Turn::default(),
+            lifeline: Lifeline::detached(),
+        }
+    }
+
+    fn build(&mut self) -> Result<Box<dyn Source>, String> {
+        match (self.source.take(), &self.factory) {
+            (Some(source), _) => Ok(source),
+            (None, Some(factory)) => match guard::guard(|| factory.build()) {
+                Ok(Ok(source)) => Ok(source),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(panic) => Err(format!("the factory panicked: {panic}")),
+            },
+            (None, None) => Err("a connection cannot be started again".to_owned()),
+        }
+    }
+
+    fn ended(
+        &mut self,
+        result: std::thread::Result<Result<(), StartError>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let name = self.port.name().to_owned();
+        // One that failed is started again at once; its events are on their way without it.
+        self.waits_for_finished &= matches!(result, Ok(Ok(())));
+        match result {
+            Ok(Ok(())) => tracing::debug!(source = name, "no more events"),
+            Ok(Err(error)) => {
+                if self.factory.is_none() {
+                    tracing::info!(source = name, reason = %error, "a connection ended");
+                }
+                self.lifeline.fail(error.to_string());
+            }
+            Err(panic) => {
+                let panic = guard::message(&*panic);
+                tracing::error!(source = name, panic, "the source panicked");
+                self.lifeline.fail(format!("panicked: {panic}"));
+            }
+        }
+        self.phase = Phase::HandingOver;
+        self.hand_over(ctx);
+    }
+
+    /// Once the source has returned: hands the rest over, waits until it is finished, and ends.
+    fn hand_over(&mut self, ctx: &mut Context<Self>) {
+        if self.phase != Phase::HandingOver || !self.port.shared.outlet.borrow().is_empty() {
+            return;
+        }
+        self.phase = Phase::Finishing;
+        if !self.waits_for_finished {
+            ctx.stop();
+            return;
+        }
+        let stats = self.port.stats().clone();
+        let finished = async move { stats.in_flight.drained().await };
+        ctx.spawn(actix::fut::wrap_future::<_, Self>(finished).map(|(), _, ctx| ctx.stop()));
+    }
+
+    fn spawn(
+        &self,
+        future: impl Future<Output = std::thread::Result<Result<(), StartError>>> + 'static,
+        ctx: &mut Context<Self>,
+    ) {
+        ctx.spawn(
+            actix::fut::wrap_future::<_, Self>(future)
+                .map(|result, actor, ctx| actor.ended(result, ctx)),
+        );
+    }
+}
+
+impl Actor for SourceActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.lifeline.spawned(ctx.address().recipient());
+        match self.build() {
+            Ok(source) => {
+                let port = self.port.clone();
+                let ready = async move {
+                    while !port.shared.is_ready.get() {
+                        port.shared.ready.notified().await;
+                    }
+                };
+                ctx.spawn(
+                    actix::fut::wrap_future::<_, Self>(ready)
+                        .map(|(), actor, _| actor.lifeline.started()),
+                );
+                let run = guard::guard(|| source.run(self.port.clone()));
+                match run {
+                    Ok(run) => self.spawn(std::panic::AssertUnwindSafe(run).catch_unwind(), ctx),
+                    Err(panic) => self.ended(Err(Box::new(panic)), ctx),
+                }
+            }
+            Err(error) => {
+                self.lifeline.fail(error);
+                ctx.terminate();
+            }
+        }
+    }
+}
+
+impl Handler<OutletReady> for SourceActor {
+    type Result = ();
+
+    fn handle(&mut self, ready: OutletReady, ctx: &mut Context<Self>) {
+        self.turn.message(ctx);
+        self.port.shared.outlet.borrow_mut().ready(ready);
+        self.port.wake();
+        self.hand_over(ctx);
+    }
+}
+
+impl Handler<Submit> for SourceActor {
+    type Result = ();
+
+    fn handle(&mut self, submit: Submit, ctx: &mut Context<Self>) {
+        self.turn.message(ctx);
+        let admission = if self.phase != Phase::Running {
+            Admission::Closing
+        } else if self.port.shared.outlet.borrow().gathered() >= SUBMITTED_EVENTS_MAX {
+            Admission::Busy
+        } else {
+            self.port.submit(submit.intake);
+            Admission::Accepted
+        };
+        if submit.answer.send(admission).is_err() {
+            tracing::debug!(
+                source = self.port.name(),
+                "nobody waits for an answer any more"
+            );
+        }
+    }
+}
+
+impl Handler<Stop> for SourceActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, _: &mut Context<Self>) {
+        self.port.drain();
+    }
+}

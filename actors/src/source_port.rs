@@ -1,0 +1,267 @@
+//! A source's side of its actor: where it submits events, and how it is held back.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::prelude::{Actor, AsyncContext, Context, Message, Recipient};
+use futures::FutureExt;
+use tokio::sync::{Notify, oneshot};
+
+use crate::batch::{Arena, EventBatch, Intake};
+use crate::mailbox::{Inlet, Outlet, control};
+use crate::memory::MemoryBudget;
+use crate::origin::Origin;
+use crate::source::Source;
+use crate::source_actor::SourceActor;
+use crate::stats::{Registry, SourceStats};
+use crate::types::{TypeCache, TypeTable};
+
+/// Events that may be submitted to a source from other threads and wait for the router; beyond, submitters are told to wait.
+pub const SUBMITTED_EVENTS_MAX: usize = 8_192;
+
+/// A source's side of its actor: where it submits events, and how it is held back. Lives on the actor's thread.
+#[derive(Clone)]
+pub struct SourcePort {
+    pub(crate) shared: Rc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) outlet: RefCell<Outlet>,
+    pub(crate) router: Arc<Inlet>,
+    pub(crate) types: Arc<TypeTable>,
+    pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) stats: Arc<SourceStats>,
+    pub(crate) submissions: Recipient<Submit>,
+    pub(crate) is_draining: Cell<bool>,
+    /// Wakes the source when there is room again, or when it shall drain.
+    pub(crate) changed: Notify,
+    /// Running connections.
+    pub(crate) children: Cell<usize>,
+    pub(crate) is_ready: Cell<bool>,
+    pub(crate) ready: Notify,
+}
+
+/// Events from another thread (a web server's worker), and where the answer goes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Submit {
+    pub(crate) intake: Intake,
+    pub(crate) answer: oneshot::Sender<Admission>,
+}
+
+/// Whether submitted events were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Veltrix answers for them from now on.
+    Accepted,
+    /// Too much is waiting; nothing was taken.
+    Busy,
+    /// The source is stopping; nothing was taken.
+    Closing,
+}
+
+/// A handle by which other threads submit events to a source.
+#[derive(Clone)]
+pub struct Submitter {
+    recipient: Recipient<Submit>,
+    budget: Arc<MemoryBudget>,
+}
+
+impl Submitter {
+    /// Submits events and waits for the answer.
+    pub async fn submit(&self, intake: Intake) -> Admission {
+        if !self.budget.has_room() {
+            return Admission::Busy;
+        }
+        let (answer, answered) = oneshot::channel();
+        control(&self.recipient, Submit { intake, answer });
+        // A source that is gone drops the message, and with it the sender of the answer.
+        answered.await.unwrap_or(Admission::Closing)
+    }
+}
+
+impl SourcePort {
+    /// The source's name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The source's counts.
+    pub fn stats(&self) -> &Arc<SourceStats> {
+        &self.shared.stats
+    }
+
+    /// A parser's front of the type table.
+    pub fn types(&self) -> TypeCache {
+        TypeCache::new(self.shared.types.clone())
+    }
+
+    /// The budget that intake waits for.
+    pub fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.shared.budget
+    }
+
+    /// A handle for other threads.
+    pub fn submitter(&self) -> Submitter {
+        Submitter {
+            recipient: self.shared.submissions.clone(),
+            budget: self.shared.budget.clone(),
+        }
+    }
+
+    /// Reports that the source is up: bound, opened, connected. Readiness waits for it.
+    pub fn report_ready(&self) {
+        self.shared.is_ready.set(true);
+        self.shared.ready.notify_one();
+    }
+
+    /// Waits until there is room for a batch and memory for it. False if the source shall drain instead.
+    pub async fn room(&self) -> bool {
+        loop {
+            if self.is_draining() {
+                return false;
+            }
+            if !self.shared.outlet.borrow().has_room() {
+                self.shared.changed.notified().await;
+            } else if self.shared.budget.has_room() {
+                return true;
+            } else {
+                futures::select_biased! {
+                    () = self.shared.changed.notified().fuse() => {}
+                    () = self.shared.budget.room().fuse() => {}
+                }
+            }
+        }
+    }
+
+    /// Whether the source shall take in no more.
+    pub fn is_draining(&self) -> bool {
+        self.shared.is_draining.get()
+    }
+
+    /// Resolves when the source shall take in no more.
+    pub async fn draining(&self) {
+        while !self.is_draining() {
+            self.shared.changed.notified().await;
+        }
+    }
+
+    /// Hands events over; they are accepted from here on. Call it after [`SourcePort::room`].
+    pub fn submit(&self, intake: Intake) {
+        if intake.is_empty() {
+            return;
+        }
+        let Intake { text, mut records } = intake;
+        let arena = Arc::new(Arena::new(text, &self.shared.budget));
+        let mut outlet = self.shared.outlet.borrow_mut();
+        for chunk in records.chunks_mut(crate::batch::BATCH_EVENTS_MAX) {
+            for (index, record) in (0..).zip(chunk.iter_mut()) {
+                record.index = index;
+            }
+            let origin = Origin::accepted(chunk.len(), self.shared.stats.clone());
+            outlet.append(EventBatch::from_parts(
+                chunk.to_vec(),
+                Arc::clone(&arena),
+                vec![origin],
+            ));
+        }
+        outlet.flush();
+    }
+
+    /// Starts an actor for a connection of this source, with credits of its own and the source's counts.
+    ///
+    /// It drains with the source, and its failure is logged and harms no other connection.
+    pub fn spawn_connection(&self, connection: Box<dyn Source>) {
+        let shared = &self.shared;
+        shared.children.set(shared.children.get() + 1);
+        let parent = self.clone();
+        SourceActor::create(|ctx| {
+            let port = SourcePort::new(
+                shared.name.clone(),
+                shared.router.clone(),
+                shared.types.clone(),
+                shared.budget.clone(),
+                shared.registry.clone(),
+                ctx,
+            );
+            let child = port.clone();
+            let ends = ConnectionEnd(parent.clone());
+            ctx.spawn(actix::fut::wrap_future(async move {
+                // Held by the connection's actor: it counts the connection off however the actor ends.
+                ends.0.draining().await;
+                child.drain();
+                futures::future::pending::<()>().await;
+                drop(ends);
+            }));
+            SourceActor::for_connection(connection, port)
+        });
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.shared.children.get()
+    }
+
+    /// Waits until all connections have ended.
+    pub async fn connections_closed(&self) {
+        while self.connections() > 0 {
+            self.shared.changed.notified().await;
+        }
+    }
+
+    pub(crate) fn new(
+        name: Arc<str>,
+        router: Arc<Inlet>,
+        types: Arc<TypeTable>,
+        budget: Arc<MemoryBudget>,
+        registry: Arc<Registry>,
+        ctx: &Context<SourceActor>,
+    ) -> Self {
+        let outlet = Outlet::new(
+            router.clone(),
+            ctx.address().recipient(),
+            0,
+            &registry,
+            None,
+        );
+        Self {
+            shared: Rc::new(Shared {
+                stats: registry.source(&name),
+                name,
+                outlet: RefCell::new(outlet),
+                router,
+                types,
+                budget,
+                registry,
+                submissions: ctx.address().recipient(),
+                is_draining: Cell::new(false),
+                changed: Notify::new(),
+                children: Cell::new(0),
+                is_ready: Cell::new(false),
+                ready: Notify::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn drain(&self) {
+        self.shared.is_draining.set(true);
+        self.shared.changed.notify_waiters();
+    }
+
+    pub(crate) fn wake(&self) {
+        self.shared.changed.notify_waiters();
+    }
+}
+
+struct ConnectionEnd(SourcePort);
+
+impl Drop for ConnectionEnd {
+    fn drop(&mut self) {
+        let children = &self.0.shared.children;
+        children.set(children.get() - 1);
+        self.0.wake();
+    }
+}

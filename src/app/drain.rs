@@ -1,0 +1,93 @@
+//! When the process stops, and how long it may take.
+
+use std::io;
+use std::time::Duration;
+
+use actix::Recipient;
+use futures::FutureExt;
+use futures::future::FusedFuture;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use veltrix_actors::{ExitReason, Stop};
+
+use super::stop_root;
+use crate::admin::Health;
+
+/// How the drain ended.
+pub(super) enum Drained {
+    /// The root has stopped.
+    Stopped(ExitReason),
+    /// The deadline passed.
+    TimedOut(Duration),
+    /// A second signal came.
+    Interrupted,
+}
+
+/// SIGTERM and SIGINT.
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        futures::select_biased! {
+            _ = self.terminate.recv().fuse() => "SIGTERM",
+            _ = self.interrupt.recv().fuse() => "SIGINT",
+        }
+    }
+}
+
+/// Waits for a reason to stop, stops the tree, and waits until it has.
+pub(super) async fn wait(
+    mut signals: StopSignals,
+    stop: Recipient<Stop>,
+    sources_done: oneshot::Receiver<()>,
+    exited: oneshot::Receiver<ExitReason>,
+    timeout: Duration,
+    health: &Health,
+) -> Drained {
+    // A root that is gone without a word can only have been dropped in a panic.
+    let mut exited = exited
+        .map(|reason| reason.unwrap_or(ExitReason::Panicked))
+        .fuse();
+    let mut sources_done = sources_done.fuse();
+    let is_signalled = futures::select_biased! {
+        reason = exited => return Drained::Stopped(reason),
+        _ = sources_done => {
+            tracing::info!("all sources are done");
+            false
+        }
+        signal = signals.next().fuse() => {
+            tracing::info!(signal, ?timeout, "draining");
+            true
+        }
+    };
+    health.set_ready(false);
+    stop_root(&stop);
+    let mut deadline = match is_signalled {
+        true => tokio::time::sleep(timeout).boxed_local().fuse(),
+        false => futures::future::pending().boxed_local().fuse(),
+    };
+    let is_interrupted = async {
+        // Ctrl-C of a finite run that is nearly over still gets its drain; only then does the next one interrupt.
+        if !is_signalled {
+            signals.next().await;
+        }
+        signals.next().await;
+    };
+    let mut is_interrupted = std::pin::pin!(is_interrupted.fuse());
+    debug_assert!(!is_interrupted.is_terminated(), "it has not been polled");
+    futures::select_biased! {
+        reason = exited => Drained::Stopped(reason),
+        () = deadline => Drained::TimedOut(timeout),
+        () = is_interrupted => Drained::Interrupted,
+    }
+}

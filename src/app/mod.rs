@@ -1,0 +1,129 @@
+//! From a validated config to a running process: the only place that names all roles.
+
+mod arbiters;
+mod data_dir;
+mod drain;
+mod status_line;
+mod summary;
+mod tree;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_rt::System;
+use veltrix_actors::{ExitReason, Registry, RootWatch, Stop, mailbox};
+
+use crate::admin::{self, Health};
+use crate::config::Config;
+use drain::{Drained, StopSignals};
+use tree::Tree;
+
+/// How a run ended; the exit code says it to whoever started the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything that was accepted is finished.
+    Drained,
+    /// A failure at run time, or the drain's deadline passed with work undone.
+    Failed(String),
+    /// The root supervisor gave up.
+    GaveUp(String),
+}
+
+impl Outcome {
+    /// The process's exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Drained => 0,
+            Self::Failed(_) => 1,
+            Self::GaveUp(_) => 70,
+        }
+    }
+}
+
+/// Runs the config until its sources are done or the process is told to stop, and drains.
+pub(crate) fn run(config: Config) -> Outcome {
+    let lock = match data_dir::lock(&config.service.data_dir) {
+        Ok(lock) => lock,
+        Err(error) => return Outcome::Failed(error.to_string()),
+    };
+    let outcome = System::new().block_on(supervise(config));
+    drop(lock);
+    match &outcome {
+        Outcome::Drained => tracing::info!("drained"),
+        Outcome::Failed(reason) => tracing::error!(reason, "failed"),
+        Outcome::GaveUp(reason) => tracing::error!(reason, "the root supervisor gave up"),
+    }
+    outcome
+}
+
+async fn supervise(config: Config) -> Outcome {
+    let started = Instant::now();
+    let signals = match StopSignals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return Outcome::Failed(format!("cannot listen for signals: {error}")),
+    };
+    let registry = Arc::new(Registry::default());
+    let health = Arc::new(Health::default());
+    let tree = Tree::new(&config, registry.clone());
+    if let Some(settings) = &config.service.admin
+        && let Err(error) = admin::serve(settings.listen, tree.observed(), health.clone())
+    {
+        let listen = settings.listen;
+        return Outcome::Failed(format!(
+            "service.admin.listen: cannot listen on {listen}: {error}"
+        ));
+    }
+    let status = status_line::show(registry.clone());
+    let (stop, watch, sources_done) = tree.start(&config);
+    let RootWatch {
+        started: up,
+        exited,
+    } = watch;
+    actix_rt::spawn({
+        let health = health.clone();
+        async move {
+            if up.await.is_ok() {
+                health.set_ready(true);
+                tracing::info!(after = ?started.elapsed(), "running");
+            }
+        }
+    });
+    let drained = drain::wait(
+        signals,
+        stop,
+        sources_done,
+        exited,
+        config.service.drain_timeout,
+        &health,
+    )
+    .await;
+    status.finish();
+    summary::log(&registry);
+    outcome(drained, &registry)
+}
+
+fn outcome(drained: Drained, registry: &Registry) -> Outcome {
+    match drained {
+        Drained::Stopped(ExitReason::Normal) if registry.is_balanced() => Outcome::Drained,
+        Drained::Stopped(ExitReason::Normal) => Outcome::Failed(
+            "events were lost: a ledger does not balance, see the summary".to_owned(),
+        ),
+        Drained::Stopped(ExitReason::Failed(reason)) => Outcome::GaveUp(reason),
+        Drained::Stopped(ExitReason::Panicked) => {
+            Outcome::GaveUp("a supervisor panicked".to_owned())
+        }
+        Drained::TimedOut(after) => Outcome::Failed(format!(
+            "the drain was not done after {after:?}: {} events unfinished, none of them kept (durability: none)",
+            registry.in_flight.get()
+        )),
+        Drained::Interrupted => Outcome::Failed(format!(
+            "interrupted by a second signal: {} events unfinished, none of them kept (durability: none)",
+            registry.in_flight.get()
+        )),
+    }
+}
+
+/// Tells the tree's root to stop.
+fn stop_root(stop: &actix::Recipient<Stop>) {
+    mailbox::control(stop, Stop);
+}

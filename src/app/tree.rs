@@ -1,0 +1,381 @@
+//! The supervision tree: the config's components as child specs, in the order in which they start.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Recipient;
+use actix_rt::ArbiterHandle;
+use tokio::sync::oneshot;
+use veltrix_actors::mailbox::Inlet;
+use veltrix_actors::{
+    Backoff, ChildSpec, KeySelector, LaneSpec, Lifeline, MemoryBudget, Registry, Restart,
+    RestartBudget, RootWatch, Route, RouterSpec, SinkSpec, SourceSpec, Stop, Supervisor, Target,
+    TypeTable, Unmatched, start_dead_letters, start_lane, start_router, start_sink, start_source,
+    start_supervisor,
+};
+
+use super::arbiters::Arbiters;
+use crate::admin::Observed;
+use crate::config::{self, Config, EventKey, HandlerConfig, Isolation, Supervision};
+
+/// How long an actor may take to stop once nothing is in flight any more.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// What the actors of one process share.
+pub(super) struct Tree {
+    registry: Arc<Registry>,
+    types: Arc<TypeTable>,
+    budget: Arc<MemoryBudget>,
+    router: Arc<Inlet>,
+    dead_letters: Arc<Inlet>,
+    sinks: HashMap<String, Target>,
+    /// Per handler the inlets of its lanes.
+    lanes: HashMap<String, Vec<Arc<Inlet>>>,
+}
+
+impl Tree {
+    pub(super) fn new(config: &Config, registry: Arc<Registry>) -> Self {
+        let target = |name: &str| Target {
+            inlet: Inlet::new(),
+            sink: Some(registry.sink(name)),
+        };
+        let lanes = |handler: &HandlerConfig| {
+            let count = handler.factory.lanes().unwrap_or(handler.lanes);
+            (
+                handler.name.clone(),
+                (0..count).map(|_| Inlet::new()).collect(),
+            )
+        };
+        Self {
+            lanes: config.handlers.iter().map(lanes).collect(),
+            types: Arc::default(),
+            budget: MemoryBudget::new(config.service.memory),
+            router: Inlet::new(),
+            dead_letters: Inlet::new(),
+            sinks: config
+                .sinks
+                .iter()
+                .map(|sink| (sink.name.clone(), target(&sink.name)))
+                .collect(),
+            registry,
+        }
+    }
+
+    /// What the admin server reads.
+    pub(super) fn observed(&self) -> Observed {
+        Observed {
+            registry: self.registry.clone(),
+            budget: self.budget.clone(),
+            types: self.types.clone(),
+        }
+    }
+
+    /// Starts the tree on the current arbiter. The last part of the answer resolves when all sources have ended.
+    pub(super) fn start(
+        self,
+        config: &Config,
+    ) -> (Recipient<Stop>, RootWatch, oneshot::Receiver<()>) {
+        let mut arbiters = Arbiters::new(config.service.workers);
+        let (done, sources_done) = oneshot::channel();
+        let children = vec![
+            self.dead_letters_child(),
+            self.sinks_child(config),
+            self.handlers_child(config, &mut arbiters),
+            self.router_child(config),
+            self.sources_child(config, done),
+        ];
+        let (lifeline, watch) = Lifeline::root();
+        // Nothing above the root could decide otherwise, so the first failure that reaches it ends the process.
+        let budget = RestartBudget::new(0, Duration::ZERO);
+        let root = Supervisor::new(
+            "root",
+            children,
+            budget,
+            Backoff::default(),
+            self.registry.clone(),
+            lifeline,
+        );
+        (start_supervisor(root), watch, sources_done)
+    }
+
+    fn dead_letters_child(&self) -> ChildSpec {
+        let (registry, inlet) = (self.registry.clone(), self.dead_letters.clone());
+        child(
+            "dead-letters",
+            Restart::Permanent,
+            SHUTDOWN,
+            move |lifeline| {
+                start_dead_letters(registry.clone(), inlet.clone(), &Arbiters::core(), lifeline);
+            },
+        )
+    }
+
+    fn sinks_child(&self, config: &Config) -> ChildSpec {
+        let sinks: Vec<_> = config
+            .sinks
+            .iter()
+            .map(|sink| {
+                let spec = SinkSpec {
+                    name: sink.name.as_str().into(),
+                    factory: sink.factory.clone(),
+                    dead_letters: self.dead_letters.clone(),
+                    registry: self.registry.clone(),
+                };
+                let arbiter = Arbiters::for_io(sink.factory.is_blocking());
+                (spec, self.sinks[&sink.name].inlet.clone(), arbiter)
+            })
+            .collect();
+        let registry = self.registry.clone();
+        supervisor_child(
+            "sinks",
+            SHUTDOWN,
+            &config.supervision,
+            registry,
+            move || {
+                let start = |(spec, inlet, arbiter): &(SinkSpec, Arc<Inlet>, ArbiterHandle)| {
+                    let (spec, inlet, arbiter) = (spec.clone(), inlet.clone(), arbiter.clone());
+                    child(
+                        &spec.name.clone(),
+                        Restart::Permanent,
+                        SHUTDOWN,
+                        move |lifeline| {
+                            start_sink(spec.clone(), inlet.clone(), &arbiter, lifeline);
+                        },
+                    )
+                };
+                sinks.iter().map(start).collect()
+            },
+        )
+    }
+
+    fn handlers_child(&self, config: &Config, arbiters: &mut Arbiters) -> ChildSpec {
+        let handlers: Vec<_> = config
+            .handlers
+            .iter()
+            .map(|handler| {
+                let inlets = &self.lanes[&handler.name];
+                let is_isolated = match handler.isolation {
+                    Some(isolation) => isolation == Isolation::Thread,
+                    None => handler.factory.is_isolated(),
+                };
+                let places: Vec<ArbiterHandle> = match is_isolated {
+                    true => vec![Arbiters::own(); inlets.len()],
+                    false => inlets.iter().map(|_| arbiters.worker()).collect(),
+                };
+                let lanes: Vec<Lane> = inlets.iter().cloned().zip(places).collect();
+                (
+                    self.lane_spec(config, handler),
+                    lanes,
+                    handler.supervision.clone(),
+                )
+            })
+            .collect();
+        let registry = self.registry.clone();
+        supervisor_child(
+            "handlers",
+            SHUTDOWN,
+            &config.supervision,
+            registry.clone(),
+            move || {
+                let start = |(spec, lanes, supervision): &(LaneSpec, Vec<Lane>, Supervision)| {
+                    let (spec, lanes) = (spec.clone(), lanes.clone());
+                    let name = spec.handler.clone();
+                    supervisor_child(&name, SHUTDOWN, supervision, registry.clone(), move || {
+                        lanes
+                            .iter()
+                            .enumerate()
+                            .map(|(number, lane)| lane_child(&spec, number, lane))
+                            .collect()
+                    })
+                };
+                handlers.iter().map(start).collect()
+            },
+        )
+    }
+
+    fn router_child(&self, config: &Config) -> ChildSpec {
+        let route = |handler: &HandlerConfig| Route {
+            patterns: handler.on.clone(),
+            key: key(&handler.key),
+            lanes: self.lanes[&handler.name].clone(),
+            is_conditional: handler.factory.is_conditional(),
+        };
+        let spec = RouterSpec {
+            routes: config.handlers.iter().map(route).collect(),
+            unmatched: self.unmatched(config),
+            dead_letters: self.dead_letters.clone(),
+            max_hops: config.service.max_hops,
+            registry: self.registry.clone(),
+        };
+        let inlet = self.router.clone();
+        child("router", Restart::Permanent, SHUTDOWN, move |lifeline| {
+            start_router(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline);
+        })
+    }
+
+    fn sources_child(&self, config: &Config, done: oneshot::Sender<()>) -> ChildSpec {
+        let sources: Vec<_> = config
+            .sources
+            .iter()
+            .map(|source| {
+                let spec = SourceSpec {
+                    name: source.name.as_str().into(),
+                    factory: source.factory.clone(),
+                    router: self.router.clone(),
+                    types: self.types.clone(),
+                    budget: self.budget.clone(),
+                    registry: self.registry.clone(),
+                };
+                (spec, Arbiters::for_io(source.factory.is_blocking()))
+            })
+            .collect();
+        let (registry, supervision) = (self.registry.clone(), config.supervision.clone());
+        let shutdown = config.service.drain_timeout + SHUTDOWN;
+        let mut done = Some(done);
+        child("sources", Restart::Permanent, shutdown, move |lifeline| {
+            let start = |(spec, arbiter): &(SourceSpec, ArbiterHandle)| {
+                let (spec, arbiter) = (spec.clone(), arbiter.clone());
+                // Sources wait for their events to be finished when they stop: the drain's deadline is theirs.
+                child(
+                    &spec.name.clone(),
+                    Restart::Transient,
+                    shutdown,
+                    move |lifeline| {
+                        start_source(spec.clone(), &arbiter, lifeline);
+                    },
+                )
+            };
+            let children = sources.iter().map(start).collect();
+            let done = done.take();
+            let supervisor = supervisor(
+                "sources",
+                children,
+                &supervision,
+                registry.clone(),
+                lifeline,
+            )
+            .on_done(move || {
+                if done.is_some_and(|done| done.send(()).is_err()) {
+                    tracing::debug!("the process is stopping already");
+                }
+            });
+            start_supervisor(supervisor);
+        })
+    }
+
+    fn lane_spec(&self, config: &Config, handler: &HandlerConfig) -> LaneSpec {
+        let target = |target: &config::Target| match target {
+            config::Target::Router => Target {
+                inlet: self.router.clone(),
+                sink: None,
+            },
+            config::Target::Sink(name) => self.sinks[name].clone(),
+        };
+        LaneSpec {
+            service: config.service.name.as_str().into(),
+            handler: handler.name.as_str().into(),
+            factory: handler.factory.clone(),
+            targets: handler.to.iter().map(target).collect(),
+            dead_letters: self.dead_letters.clone(),
+            unmatched: self.unmatched(config),
+            attempts: handler.supervision.attempts,
+            backoff: backoff(&handler.supervision),
+            types: self.types.clone(),
+            budget: self.budget.clone(),
+            registry: self.registry.clone(),
+        }
+    }
+
+    fn unmatched(&self, config: &Config) -> Unmatched {
+        match &config.unmatched {
+            config::Unmatched::DeadLetter => Unmatched::DeadLetter,
+            config::Unmatched::Drop => Unmatched::Drop,
+            config::Unmatched::Sink(name) => Unmatched::Sink(self.sinks[name].clone()),
+        }
+    }
+}
+
+fn backoff(supervision: &Supervision) -> Backoff {
+    let config::Backoff { min, max, jitter } = supervision.backoff;
+    Backoff { min, max, jitter }
+}
+
+fn key(key: &EventKey) -> KeySelector {
+    match key {
+        EventKey::Subject => KeySelector::SubjectOrSource,
+        EventKey::Source => KeySelector::Source,
+        EventKey::Id => KeySelector::Id,
+        EventKey::Type => KeySelector::Type,
+        EventKey::Extension(name) => KeySelector::Attribute(name.clone()),
+        EventKey::Data(path) => KeySelector::Data(path.clone()),
+    }
+}
+
+/// A lane's inlet and its place.
+type Lane = (Arc<Inlet>, ArbiterHandle);
+
+fn lane_child(spec: &LaneSpec, number: usize, (inlet, arbiter): &Lane) -> ChildSpec {
+    let (spec, inlet, arbiter) = (spec.clone(), inlet.clone(), arbiter.clone());
+    child(
+        &number.to_string(),
+        Restart::Permanent,
+        SHUTDOWN,
+        move |lifeline| {
+            start_lane(spec.clone(), number, inlet.clone(), &arbiter, lifeline);
+        },
+    )
+}
+
+/// A supervisor as a child; its own children are made anew with it.
+fn supervisor_child(
+    name: &str,
+    shutdown: Duration,
+    supervision: &Supervision,
+    registry: Arc<Registry>,
+    children: impl Fn() -> Vec<ChildSpec> + 'static,
+) -> ChildSpec {
+    let (id, supervision) = (name.to_owned(), supervision.clone());
+    child(name, Restart::Permanent, shutdown, move |lifeline| {
+        start_supervisor(supervisor(
+            &id,
+            children(),
+            &supervision,
+            registry.clone(),
+            lifeline,
+        ));
+    })
+}
+
+fn supervisor(
+    name: &str,
+    children: Vec<ChildSpec>,
+    supervision: &Supervision,
+    registry: Arc<Registry>,
+    lifeline: Lifeline,
+) -> Supervisor {
+    let max_restarts = usize::try_from(supervision.max_restarts).unwrap_or(usize::MAX);
+    let budget = RestartBudget::new(max_restarts, supervision.within);
+    Supervisor::new(
+        name,
+        children,
+        budget,
+        backoff(supervision),
+        registry,
+        lifeline,
+    )
+}
+
+fn child(
+    id: &str,
+    restart: Restart,
+    shutdown: Duration,
+    start: impl FnMut(Lifeline) + 'static,
+) -> ChildSpec {
+    ChildSpec {
+        id: id.to_owned(),
+        restart,
+        shutdown,
+        start: Box::new(start),
+    }
+}

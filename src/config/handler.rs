@@ -1,0 +1,258 @@
+//! The `handlers` section: what is done with events.
+
+use std::{fmt, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use veltrix_actors::TypePattern;
+
+use super::{
+    decode::decode,
+    event_key::EventKey,
+    expression::Expression,
+    one_or_many::OneOrMany,
+    path::KeyPath,
+    problems::Reporter,
+    section::{self, Section},
+    supervision::{RawSupervision, Supervision},
+    validate::Context,
+};
+use crate::components::HandlerFactory;
+
+/// Lanes of one handler at most.
+const MAX_LANES: u32 = 1024;
+
+pub(crate) const SHARED_KEYS: [&str; 8] = [
+    "type",
+    "on",
+    "when",
+    "to",
+    "key",
+    "lanes",
+    "isolation",
+    "supervision",
+];
+
+/// The keys that all handlers share.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawHandler {
+    /// The kind of handler, as `veltrix components` lists them.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The event types it wants, one pattern or a list: `*` stands for one whole segment, `>` for all the rest.
+    on: OneOrMany,
+    /// A CEL condition that an event must meet.
+    when: Option<String>,
+    /// Where its results go, one name or a list: sinks, or `router` to send them round again.
+    to: OneOrMany,
+    /// What keeps events in order: `subject` (the default; else the source), `source`, `id`, `type`, an extension or `data.<path>`.
+    key: Option<String>,
+    /// How many events are handled at a time: 1 to 1024. Default 1.
+    lanes: Option<u32>,
+    /// Whether its lanes share threads with others. Default shared; native Rust handlers: thread.
+    isolation: Option<Isolation>,
+    /// What to do when handling fails; each key left out is taken from the top-level `supervision`.
+    supervision: Option<RawSupervision>,
+}
+
+/// Whether a handler's lanes share threads with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Lanes run on the worker threads.
+    Shared,
+    /// The handler has a thread of its own.
+    Thread,
+}
+
+/// Where results go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Round again.
+    Router,
+    /// To the sink of this name.
+    Sink(String),
+}
+
+/// A handler, ready to be started.
+#[derive(Clone)]
+pub struct HandlerConfig {
+    /// Its name in the config.
+    pub name: String,
+    /// The value of `type`.
+    pub kind: String,
+    /// What it wants; not empty.
+    pub on: Vec<TypePattern>,
+    /// The condition on events; a `map` evaluates it itself, after `rename`.
+    pub when: Option<Expression>,
+    /// Where its results go; not empty, without repeats.
+    pub to: Vec<Target>,
+    /// What keeps events in order.
+    pub key: EventKey,
+    /// Lanes, 1 to 1024.
+    pub lanes: usize,
+    /// `None`: as the kind has it (native Rust handlers a thread of their own, all others shared).
+    pub isolation: Option<Isolation>,
+    /// What to do when handling fails.
+    pub supervision: Supervision,
+    /// Makes the handler of each lane.
+    pub factory: Arc<dyn HandlerFactory>,
+}
+
+impl fmt::Debug for HandlerConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("HandlerConfig")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("on", &self.on)
+            .field("to", &self.to)
+            .field("lanes", &self.lanes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Validates one handler; `None` after something was reported.
+pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Option<HandlerConfig> {
+    let Context {
+        components,
+        reporter,
+        supervision: defaults,
+        ..
+    } = context;
+    let path = KeyPath::of(["handlers", name]);
+    let (shared, options) = section::split(value, &SHARED_KEYS);
+    let kind = section::kind(&components.handlers, "handler", value, &path, reporter);
+    let raw: Option<RawHandler> = decode(&shared, &path, &[], reporter);
+    let when_text = raw.as_ref().and_then(|raw| raw.when.clone());
+    let when = when_text.map(|text| {
+        Expression::check(
+            text,
+            path.key("when"),
+            components.check_expression,
+            reporter,
+        )
+    });
+    let section = Section {
+        name,
+        path: &path,
+        options,
+        shared: &SHARED_KEYS,
+        when: when.iter().flatten().next().map(|when| when.text.as_str()),
+        envelope: None,
+        reporter,
+    };
+    let factory = section::prepare(kind, section);
+    let raw = raw?;
+    let supervision_path = path.key("supervision");
+    let supervision = raw
+        .supervision
+        .as_ref()
+        .map(|own| own.over(defaults, &supervision_path, reporter));
+    let on = patterns(&raw.on, &path.key("on"), reporter);
+    let to = targets(&raw.to, &path.key("to"), context);
+    let key = event_key(raw.key.as_deref(), &path.key("key"), reporter);
+    let lanes = lanes(raw.lanes, &path.key("lanes"), reporter);
+    Some(HandlerConfig {
+        name: name.to_owned(),
+        kind: raw.kind,
+        on: on?,
+        when: match when {
+            Some(checked) => Some(checked?),
+            None => None,
+        },
+        to: to?,
+        key: key?,
+        lanes: lanes?,
+        isolation: raw.isolation,
+        supervision: supervision.unwrap_or_else(|| defaults.clone()),
+        factory: factory?,
+    })
+}
+
+fn patterns(on: &OneOrMany, path: &KeyPath, reporter: &Reporter) -> Option<Vec<TypePattern>> {
+    if on.is_empty() {
+        reporter.value(
+            path,
+            format!("`{path}` must name at least one event type"),
+            None,
+        );
+        return None;
+    }
+    let mut found = Vec::with_capacity(on.len());
+    for (text, at) in on.items(path) {
+        match TypePattern::parse(text) {
+            Ok(pattern) if found.contains(&pattern) => {
+                reporter.warn(&at, format!("`{path}` names `{pattern}` twice"), None);
+            }
+            Ok(pattern) => found.push(pattern),
+            Err(error) => {
+                let error = error.to_string();
+                let (what, forms) = error.split_once("; ").unwrap_or((&error, ""));
+                let forms = Some(forms.to_owned()).filter(|forms| !forms.is_empty());
+                reporter.value(&at, format!("`{path}`: {what}"), forms);
+            }
+        }
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+fn targets(to: &OneOrMany, path: &KeyPath, context: Context<'_>) -> Option<Vec<Target>> {
+    if to.is_empty() {
+        let help = "name sinks, or `router` to send results round again".to_owned();
+        context.reporter.value(
+            path,
+            format!("`{path}` must name at least one target"),
+            Some(help),
+        );
+        return None;
+    }
+    let mut found = Vec::with_capacity(to.len());
+    for (name, at) in to.items(path) {
+        let target = if name == "router" {
+            Target::Router
+        } else {
+            Target::Sink(name.to_owned())
+        };
+        if found.contains(&target) {
+            context
+                .reporter
+                .value(&at, format!("`{path}` names `{name}` twice"), None);
+        } else {
+            context.check_sink(name, &at, &["router"]);
+            found.push(target);
+        }
+    }
+    Some(found)
+}
+
+fn event_key(text: Option<&str>, path: &KeyPath, reporter: &Reporter) -> Option<EventKey> {
+    let Some(text) = text else {
+        return Some(EventKey::default());
+    };
+    match EventKey::parse(text) {
+        Ok(key) => Some(key),
+        Err(why) => {
+            let help = "valid keys are `subject`, `source`, `id`, `type`, an extension attribute and `data.<path>`";
+            reporter.value(path, format!("`{path}`: {why}"), Some(help.to_owned()));
+            None
+        }
+    }
+}
+
+fn lanes(lanes: Option<u32>, path: &KeyPath, reporter: &Reporter) -> Option<usize> {
+    match lanes {
+        None => Some(1),
+        Some(lanes @ 1..=MAX_LANES) => Some(lanes as usize),
+        Some(lanes) => {
+            reporter.value(
+                path,
+                format!("`{path}` must be from 1 to {MAX_LANES}, not {lanes}"),
+                None,
+            );
+            None
+        }
+    }
+}

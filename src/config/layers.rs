@@ -1,0 +1,155 @@
+//! Lays files and environment variables over one another: one tree of values, and the origin of each.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use config::{ConfigError, Source, ValueKind};
+use serde_json::Value;
+
+use super::{
+    environment, files,
+    node::{Node, NodeKind, Scalar},
+    origins::{FileLocation, Location, OriginNode, Origins, SourceFile},
+    problems::{Problem, Problems},
+    schema::Schemas,
+    substitute,
+};
+
+/// The merged config before it is decoded.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(crate) value: Value,
+    pub(crate) origins: Origins,
+}
+
+/// One layer for the `config` crate, which merges it over those before.
+///
+/// Our own source, since the crate's file sources keep no positions and its environment source lower-cases names.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    pub(crate) table: config::Map<String, config::Value>,
+    pub(crate) origins: OriginNode,
+}
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<config::Map<String, config::Value>, ConfigError> {
+        Ok(self.table.clone())
+    }
+}
+
+/// Reads and merges the files in order, then the environment, and fills in `${...}`.
+pub(crate) fn load(
+    files: &[PathBuf],
+    environment: &BTreeMap<String, String>,
+    schemas: &Schemas<'_>,
+) -> Result<Tree, Problems> {
+    let mut problems = Problems::default();
+    let mut layers = Vec::new();
+    for (rank, path) in files.iter().enumerate() {
+        let (file, node, found) = files::read(path, rank);
+        problems.extend(found);
+        if let Some(node) = node {
+            layers.extend(file_layer(node, &file, &mut problems));
+        }
+    }
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    let below = merge(&layers)?;
+    layers.extend(environment::layers(
+        environment,
+        &below,
+        schemas,
+        &mut problems,
+    ));
+    let mut tree = Tree {
+        value: merge(&layers)?,
+        origins: Origins::default(),
+    };
+    layers
+        .into_iter()
+        .for_each(|layer| tree.origins.overlay(layer.origins));
+    substitute::fill_in(&mut tree, environment, &mut problems);
+    if problems.has_errors() {
+        Err(problems)
+    } else {
+        Ok(tree)
+    }
+}
+
+/// A file's top level, without what is empty there: `sinks:` with nothing below removes no sink.
+fn file_layer(node: Node, file: &Arc<SourceFile>, problems: &mut Problems) -> Option<Layer> {
+    let location = |span| {
+        Location::File(FileLocation {
+            file: Arc::clone(file),
+            span,
+        })
+    };
+    let span = node.span;
+    let entries = match node.kind {
+        NodeKind::Map(entries) => entries,
+        NodeKind::Scalar(Scalar::Null) => Vec::new(),
+        _ => {
+            let message = "a config file must be a mapping of sections such as `sources:`, not a list or a text";
+            problems.push(Problem::at(location(span), message, None));
+            return None;
+        }
+    };
+    let mut kept = Vec::with_capacity(entries.len());
+    for entry in entries {
+        // `config` reads dots and brackets in a top-level key as a path
+        if !entry
+            .key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+            || entry.key.is_empty()
+        {
+            let message = format!("unknown key `{}`", entry.key);
+            problems.push(Problem::at(location(entry.key_span), message, None));
+        } else if !matches!(entry.value.kind, NodeKind::Scalar(Scalar::Null)) {
+            kept.push(entry);
+        }
+    }
+    let (value, origins) = Node {
+        kind: NodeKind::Map(kept),
+        span,
+    }
+    .split(file, None);
+    let table = value.into_table().unwrap_or_default();
+    Some(Layer { table, origins })
+}
+
+fn merge(layers: &[Layer]) -> Result<Value, Problems> {
+    let mut builder = config::Config::builder();
+    for layer in layers {
+        builder = builder.add_source(layer.clone());
+    }
+    let merged = builder
+        .build()
+        .map_err(|error| Problem::without_place(error.to_string(), None))?;
+    Ok(to_json(merged.cache))
+}
+
+fn to_json(value: config::Value) -> Value {
+    match value.kind {
+        ValueKind::Nil => Value::Null,
+        ValueKind::Boolean(flag) => flag.into(),
+        ValueKind::I64(number) => number.into(),
+        ValueKind::U64(number) => number.into(),
+        ValueKind::Float(number) => number.into(),
+        ValueKind::String(text) => text.into(),
+        ValueKind::Array(items) => items.into_iter().map(to_json).collect(),
+        ValueKind::Table(table) => Value::Object(
+            table
+                .into_iter()
+                .map(|(key, value)| (key, to_json(value)))
+                .collect(),
+        ),
+        // no layer of ours makes these
+        ValueKind::I128(number) => number.to_string().into(),
+        ValueKind::U128(number) => number.to_string().into(),
+    }
+}

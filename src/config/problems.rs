@@ -1,0 +1,302 @@
+//! What is wrong with a config: collected whole, sorted, and told with the place and the way out.
+
+use std::{cell::RefCell, cmp::Ordering, fmt};
+
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+use super::{
+    origins::{Location, Origins, Span},
+    path::KeyPath,
+};
+
+/// Problems reported at most, so that a hostile config cannot fill the memory or the screen.
+pub(crate) const MAX_PROBLEMS: usize = 1000;
+
+/// Characters of a source line shown at most.
+const MAX_SHOWN_LINE: usize = 160;
+
+/// Whether a problem stops the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The config cannot be run.
+    Error,
+    /// The config runs, but hardly as meant.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Error or warning.
+    pub severity: Severity,
+    /// The value at fault.
+    pub path: KeyPath,
+    /// What is wrong, lowercase, without full stop.
+    pub message: String,
+    /// The place; `None` where no file is at fault (a file that is missing).
+    pub origin: Option<Location>,
+    /// What to do: the valid choices, "did you mean".
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// An error that no place in a file explains.
+    pub(crate) fn without_place(message: impl Into<String>, help: Option<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            path: KeyPath::ROOT,
+            message: message.into(),
+            origin: None,
+            help,
+        }
+    }
+
+    /// An error at a place that is known before the tree is.
+    pub(crate) fn at(origin: Location, message: impl Into<String>, help: Option<String>) -> Self {
+        let origin = Some(origin);
+        Self {
+            severity: Severity::Error,
+            path: KeyPath::ROOT,
+            message: message.into(),
+            origin,
+            help,
+        }
+    }
+
+    fn place(&self) -> (usize, usize, usize) {
+        match &self.origin {
+            Some(Location::File(at)) => (at.file.rank, at.span.line, at.span.column),
+            Some(Location::Environment(_)) => (usize::MAX - 1, 0, 0),
+            None => (usize::MAX, 0, 0),
+        }
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        let key = |problem: &Self| (problem.place(), problem.severity);
+        key(self)
+            .cmp(&key(other))
+            .then_with(|| self.message.cmp(&other.message))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Some(Location::File(at)) => {
+                write!(
+                    formatter,
+                    "{}:{}:{}: ",
+                    at.file.name, at.span.line, at.span.column
+                )?;
+            }
+            Some(Location::Environment(name)) => {
+                write!(formatter, "environment variable {name}: ")?
+            }
+            None => {}
+        }
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        writeln!(formatter, "{severity}: {}", self.message)?;
+        if let Some(Location::File(at)) = &self.origin {
+            write_source_line(formatter, &at.file.text, at.span)?;
+        }
+        if let Some(help) = &self.help {
+            writeln!(formatter, "  help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the line and underlines the span; nothing for a span that points at no text.
+fn write_source_line(formatter: &mut fmt::Formatter<'_>, text: &str, span: Span) -> fmt::Result {
+    let Some(line) = text.lines().nth(span.line - 1) else {
+        return Ok(());
+    };
+    if span.length == 0 {
+        return Ok(());
+    }
+    // a long line is cut to a window in which the span stands
+    let skipped =
+        (span.column + span.length.min(MAX_SHOWN_LINE / 2)).saturating_sub(MAX_SHOWN_LINE);
+    let shown: String = line
+        .chars()
+        .skip(skipped)
+        .take(MAX_SHOWN_LINE)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let before = span.column - 1 - skipped;
+    let room = shown.chars().count().saturating_sub(before).max(1);
+    let number = span.line.to_string();
+    let margin = " ".repeat(number.len());
+    writeln!(formatter, "  {number} | {}", shown.trim_end())?;
+    writeln!(
+        formatter,
+        "  {margin} | {}{}",
+        " ".repeat(before),
+        "^".repeat(span.length.min(room))
+    )
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("Problem", 9)?;
+        out.serialize_field("severity", &self.severity)?;
+        out.serialize_field("path", &self.path.to_string())?;
+        out.serialize_field("message", &self.message)?;
+        let (file, variable) = match &self.origin {
+            Some(Location::File(at)) => (Some(at), None),
+            Some(Location::Environment(name)) => (None, Some(&**name)),
+            None => (None, None),
+        };
+        out.serialize_field("file", &file.map(|at| at.file()))?;
+        out.serialize_field("line", &file.map(|at| at.span.line))?;
+        out.serialize_field("column", &file.map(|at| at.span.column))?;
+        out.serialize_field("length", &file.map(|at| at.span.length))?;
+        out.serialize_field("variable", &variable)?;
+        out.serialize_field("help", &self.help)?;
+        out.end()
+    }
+}
+
+/// All problems of one config, sorted by place.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct Problems {
+    items: Vec<Problem>,
+}
+
+impl Problems {
+    pub(crate) fn push(&mut self, problem: Problem) {
+        if self.items.len() < MAX_PROBLEMS {
+            let at = self
+                .items
+                .partition_point(|item| item.order(&problem) != Ordering::Greater);
+            self.items.insert(at, problem);
+        }
+    }
+
+    pub(crate) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        problems.into_iter().for_each(|problem| self.push(problem));
+    }
+
+    /// In the order of files and lines.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.items.iter()
+    }
+
+    /// Whether any of them stops the start.
+    pub fn has_errors(&self) -> bool {
+        self.items
+            .iter()
+            .any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// Whether there is none, not even a warning.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Errors and warnings.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self {
+            items: vec![problem],
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.items
+            .iter()
+            .try_for_each(|problem| problem.fmt(formatter))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Takes problems by path, finds their place and keeps secrets out of them.
+///
+/// A cell, since components report while they borrow their section.
+#[derive(Debug, Default)]
+pub(crate) struct Reporter {
+    pub(crate) origins: Origins,
+    problems: RefCell<Problems>,
+}
+
+impl Reporter {
+    pub(crate) fn new(origins: Origins) -> Self {
+        Self {
+            origins,
+            problems: RefCell::default(),
+        }
+    }
+
+    /// An error of the value at `path`.
+    pub(crate) fn value(&self, path: &KeyPath, message: impl Into<String>, help: Option<String>) {
+        self.report(
+            Severity::Error,
+            path,
+            self.origins.value(path),
+            message.into(),
+            help,
+        );
+    }
+
+    /// An error of the key that names `path`.
+    pub(crate) fn key(&self, path: &KeyPath, message: impl Into<String>, help: Option<String>) {
+        self.report(
+            Severity::Error,
+            path,
+            self.origins.key(path),
+            message.into(),
+            help,
+        );
+    }
+
+    /// A warning about what the key at `path` names.
+    pub(crate) fn warn(&self, path: &KeyPath, message: impl Into<String>, help: Option<String>) {
+        self.report(
+            Severity::Warning,
+            path,
+            self.origins.key(path),
+            message.into(),
+            help,
+        );
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.problems.borrow().has_errors()
+    }
+
+    pub(crate) fn into_problems(self) -> Problems {
+        self.problems.into_inner()
+    }
+
+    fn report(
+        &self,
+        severity: Severity,
+        path: &KeyPath,
+        origin: Option<Location>,
+        message: String,
+        help: Option<String>,
+    ) {
+        let message = self.origins.mask(path, message);
+        let help = help.map(|help| self.origins.mask(path, help));
+        self.problems.borrow_mut().push(Problem {
+            severity,
+            path: path.clone(),
+            message,
+            origin,
+            help,
+        });
+    }
+}

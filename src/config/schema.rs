@@ -1,0 +1,177 @@
+//! Looks things up in the JSON Schemas of the config's types: which keys exist at a place, which are required.
+
+use schemars::{JsonSchema, Schema};
+use serde_json::Value;
+
+use super::{
+    handler::RawHandler, path::Step, routing::RawRouting, service::RawService, sink::RawSink,
+    source::RawSource, supervision::RawSupervision,
+};
+use crate::components::Components;
+
+/// References followed at most on the way to one schema.
+const MAX_REFERENCES: usize = 16;
+
+/// The top-level sections of the config.
+pub(crate) const SECTIONS: [&str; 6] = [
+    "service",
+    "sources",
+    "handlers",
+    "sinks",
+    "routing",
+    "supervision",
+];
+
+/// A place within a schema.
+#[derive(Clone, Copy)]
+pub(crate) struct SchemaAt<'a> {
+    root: &'a Value,
+    here: &'a Value,
+}
+
+impl<'a> SchemaAt<'a> {
+    pub(crate) fn root(schema: &'a Schema) -> Self {
+        Self {
+            root: schema.as_value(),
+            here: schema.as_value(),
+        }
+    }
+
+    /// The alternatives that the schema here stands for, references followed.
+    fn variants(self) -> Vec<&'a Value> {
+        let mut open = vec![self.here];
+        let mut found = Vec::new();
+        for _ in 0..MAX_REFERENCES {
+            let Some(schema) = open.pop() else { break };
+            found.push(schema);
+            let target = schema
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|target| target.strip_prefix('#'));
+            open.extend(target.and_then(|pointer| self.root.pointer(pointer)));
+            for choice in ["anyOf", "oneOf", "allOf"] {
+                open.extend(
+                    schema
+                        .get(choice)
+                        .and_then(Value::as_array)
+                        .into_iter()
+                        .flatten(),
+                );
+            }
+        }
+        found
+    }
+
+    /// The schema of what `step` leads to.
+    pub(crate) fn step(self, step: &Step) -> Option<Self> {
+        let here = self.variants().into_iter().find_map(|schema| match step {
+            Step::Index(_) => schema.get("items"),
+            Step::Key(key) => {
+                let free = schema
+                    .get("additionalProperties")
+                    .filter(|schema| schema.is_object());
+                schema
+                    .get("properties")
+                    .and_then(|keys| keys.get(key))
+                    .or(free)
+            }
+        })?;
+        Some(Self { here, ..self })
+    }
+
+    /// The keys that may stand here.
+    pub(crate) fn keys(self) -> Vec<&'a str> {
+        let properties = self
+            .variants()
+            .into_iter()
+            .filter_map(|schema| schema.get("properties")?.as_object());
+        properties
+            .flat_map(|keys| keys.keys().map(String::as_str))
+            .collect()
+    }
+
+    /// The keys that must stand here.
+    pub(crate) fn required(self) -> Vec<&'a str> {
+        let required = self
+            .variants()
+            .into_iter()
+            .filter_map(|schema| schema.get("required")?.as_array());
+        required.flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// The first sentence of what the key's doc comment says.
+    pub(crate) fn description(self, key: &str) -> Option<&'a str> {
+        let schema = self.step(&Step::Key(key.to_owned()))?;
+        let text = schema.here.get("description")?.as_str()?;
+        let sentence = text.split("\n\n").next()?.split(". ").next()?;
+        Some(sentence.trim_end_matches('.'))
+    }
+}
+
+/// The keys known at every place of the config, for the environment's spelling.
+pub(crate) struct Schemas<'a> {
+    components: &'a Components,
+}
+
+impl<'a> Schemas<'a> {
+    pub(crate) fn new(components: &'a Components) -> Self {
+        Self { components }
+    }
+
+    /// The keys that may follow `keys`; `tree` tells the types of the components. Empty where keys are free.
+    pub(crate) fn keys_at(&self, keys: &[String], tree: &Value) -> Vec<String> {
+        let owned = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+        match keys {
+            [] => owned(&SECTIONS),
+            [section, rest @ ..] => match (section.as_str(), rest) {
+                ("service", rest) => within::<RawService>(rest),
+                ("routing", rest) => within::<RawRouting>(rest),
+                ("supervision", rest) => within::<RawSupervision>(rest),
+                (_, [name, rest @ ..]) => {
+                    let component = tree.get(section).and_then(|names| names.get(name));
+                    let kind = component.and_then(|component| component.get("type")?.as_str());
+                    self.component(section, kind.unwrap_or_default(), rest)
+                }
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    fn component(&self, section: &str, kind: &str, rest: &[String]) -> Vec<String> {
+        let (mut keys, schema) = match section {
+            "sources" => (
+                within::<RawSource>(rest),
+                self.components.source(kind).map(|kind| (kind.schema)()),
+            ),
+            "handlers" => (
+                within::<RawHandler>(rest),
+                self.components.handler(kind).map(|kind| (kind.schema)()),
+            ),
+            "sinks" => (
+                within::<RawSink>(rest),
+                self.components.sink(kind).map(|kind| (kind.schema)()),
+            ),
+            _ => return Vec::new(),
+        };
+        keys.extend(
+            schema
+                .map(|schema| keys_within(&schema, rest))
+                .unwrap_or_default(),
+        );
+        keys
+    }
+}
+
+fn within<T: JsonSchema>(rest: &[String]) -> Vec<String> {
+    keys_within(&schemars::schema_for!(T), rest)
+}
+
+fn keys_within(schema: &Schema, rest: &[String]) -> Vec<String> {
+    let steps = rest.iter().map(|key| Step::Key(key.clone()));
+    let place = steps.fold(Some(SchemaAt::root(schema)), |at, step| {
+        at.and_then(|at| at.step(&step))
+    });
+    place
+        .map(|at| at.keys().into_iter().map(str::to_owned).collect())
+        .unwrap_or_default()
+}

@@ -1,0 +1,111 @@
+//! What a component sees of the config: its own options and a way to report what is wrong with them.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{decode::decode, expression::Envelope, path::KeyPath, problems::Reporter, suggest};
+use crate::components::Kind;
+
+/// One component's section, from which the keys that all components of its role share are taken out.
+pub struct Section<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) path: &'a KeyPath,
+    pub(crate) options: Value,
+    /// The shared keys, named among the valid ones when one is misspelt.
+    pub(crate) shared: &'static [&'static str],
+    pub(crate) when: Option<&'a str>,
+    pub(crate) envelope: Option<&'a Envelope>,
+    pub(crate) reporter: &'a Reporter,
+}
+
+impl Section<'_> {
+    /// The component's name in the config.
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
+    /// Where the section stands: `handlers.price-order`.
+    pub fn path(&self) -> &KeyPath {
+        self.path
+    }
+
+    /// A handler's `when`, whose syntax is checked already.
+    pub fn when(&self) -> Option<&str> {
+        self.when
+    }
+
+    /// How a source wraps lines that are no CloudEvents; each expression's syntax is checked already.
+    pub fn envelope(&self) -> Option<&Envelope> {
+        self.envelope
+    }
+
+    /// The options as `T`; `None` after every problem with them has been reported.
+    pub fn options<T: DeserializeOwned + JsonSchema>(&self) -> Option<T> {
+        decode(&self.options, self.path, self.shared, self.reporter)
+    }
+
+    /// Reports an error at an option; `key` may lead deeper with dots (`set.data.total`). The message is lowercase,
+    /// without full stop, and names the value and the valid choices.
+    pub fn problem(&self, key: &str, message: impl std::fmt::Display) {
+        let path = self.path.join(&KeyPath::resolve_dotted(&self.options, key));
+        let spelled = if key.is_empty() {
+            self.path.to_string()
+        } else {
+            format!("{}.{key}", self.path)
+        };
+        self.reporter
+            .value(&path, format!("`{spelled}`: {message}"), None);
+    }
+
+    /// Reports something at an option that runs, but hardly as meant.
+    pub fn warning(&self, key: &str, message: impl std::fmt::Display) {
+        let path = self.path.join(&KeyPath::resolve_dotted(&self.options, key));
+        let spelled = if key.is_empty() {
+            self.path.to_string()
+        } else {
+            format!("{}.{key}", self.path)
+        };
+        self.reporter
+            .warn(&path, format!("`{spelled}`: {message}"), None);
+    }
+}
+
+/// Parts a component's mapping into the keys that its role shares and its own.
+pub(crate) fn split(value: &Value, shared: &[&str]) -> (Value, Value) {
+    let map = value.as_object().cloned().unwrap_or_default();
+    let (own, rest): (Map<_, _>, Map<_, _>) = map
+        .into_iter()
+        .partition(|(key, _)| shared.contains(&key.as_str()));
+    (Value::Object(own), Value::Object(rest))
+}
+
+/// The kind that a section's `type` names; an unknown one is reported with those that exist. A missing or misshapen
+/// `type` is left to the decoding of the shared keys.
+pub(crate) fn kind<'a, F: ?Sized>(
+    kinds: &'a [Kind<F>],
+    noun: &str,
+    value: &Value,
+    path: &KeyPath,
+    reporter: &Reporter,
+) -> Option<&'a Kind<F>> {
+    let wanted = value.get("type")?.as_str()?;
+    let found = kinds.iter().find(|kind| kind.name == wanted);
+    if found.is_none() {
+        let names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
+        let help = suggest::help(wanted, &format!("{noun} types"), &names);
+        reporter.value(
+            &path.key("type"),
+            format!("`{path}`: unknown {noun} type `{wanted}`"),
+            Some(help),
+        );
+    }
+    found
+}
+
+/// Lets the kind validate its options.
+pub(crate) fn prepare<F: ?Sized>(kind: Option<&Kind<F>>, section: Section<'_>) -> Option<Arc<F>> {
+    kind.and_then(|kind| (kind.prepare)(section))
+}

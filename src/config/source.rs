@@ -1,0 +1,130 @@
+//! The `sources` section: where events come in.
+
+use std::{fmt, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    decode::decode,
+    expression::{Envelope, RawEnvelope},
+    path::KeyPath,
+    problems::Reporter,
+    section::{self, Section},
+    validate::Context,
+};
+use crate::components::{Components, SourceFactory};
+
+const SHARED_KEYS: [&str; 3] = ["type", "durability", "envelope"];
+
+/// The built-in sources whose events come as CloudEvents only.
+const WITHOUT_ENVELOPE: [&str; 2] = ["http", "generate"];
+
+/// The keys that all sources share.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSource {
+    /// The kind of source, as `veltrix components` lists them.
+    #[serde(rename = "type")]
+    kind: String,
+    /// What an accepted event has behind it; this version knows `none` only (the process's life and its drain).
+    durability: Option<Durability>,
+    /// How lines that are plain JSON become events (`tcp`, `stdin` and `file`); without it lines are CloudEvents.
+    envelope: Option<RawEnvelope>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Durability {
+    Journal,
+    Upstream,
+    None,
+}
+
+/// A source, ready to be started.
+#[derive(Clone)]
+pub struct SourceConfig {
+    /// Its name in the config.
+    pub name: String,
+    /// The value of `type`.
+    pub kind: String,
+    /// How plain JSON lines become events.
+    pub envelope: Option<Envelope>,
+    /// Makes what the source actor needs.
+    pub factory: Arc<dyn SourceFactory>,
+}
+
+impl fmt::Debug for SourceConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = formatter.debug_struct("SourceConfig");
+        out.field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("envelope", &self.envelope)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Validates one source; `None` after something was reported.
+pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Option<SourceConfig> {
+    let Context {
+        components,
+        reporter,
+        ..
+    } = context;
+    let path = KeyPath::of(["sources", name]);
+    let (shared, options) = section::split(value, &SHARED_KEYS);
+    let kind = section::kind(&components.sources, "source", value, &path, reporter);
+    let raw: Option<RawSource> = decode(&shared, &path, &[], reporter);
+    let envelope = raw
+        .as_ref()
+        .and_then(|raw| raw.validate(&path, components, reporter));
+    let section = Section {
+        name,
+        path: &path,
+        options,
+        shared: &SHARED_KEYS,
+        when: None,
+        envelope: envelope.as_ref(),
+        reporter,
+    };
+    let factory = section::prepare(kind, section);
+    Some(SourceConfig {
+        name: name.to_owned(),
+        kind: raw?.kind,
+        envelope,
+        factory: factory?,
+    })
+}
+
+impl RawSource {
+    fn validate(
+        &self,
+        path: &KeyPath,
+        components: &Components,
+        reporter: &Reporter,
+    ) -> Option<Envelope> {
+        if let Some(durability @ (Durability::Journal | Durability::Upstream)) = self.durability {
+            let named = if durability == Durability::Journal {
+                "journal"
+            } else {
+                "upstream"
+            };
+            let message =
+                format!("`{path}`: `durability: {named}` is not supported by this version");
+            let help = "write `durability: none`, which is the default for now".to_owned();
+            reporter.value(&path.key("durability"), message, Some(help));
+        }
+        let raw = self.envelope.clone()?;
+        let at = path.key("envelope");
+        if WITHOUT_ENVELOPE.contains(&self.kind.as_str()) {
+            let message = format!(
+                "`{path}`: a source of type `{}` takes no `envelope`",
+                self.kind
+            );
+            let help = "`tcp`, `stdin` and `file` sources take one".to_owned();
+            reporter.key(&at, message, Some(help));
+        }
+        raw.validate(&at, components.check_expression, reporter)
+    }
+}

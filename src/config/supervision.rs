@@ -1,0 +1,162 @@
+//! How a handler's failures are answered: defaults for all, then each handler's own.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{path::KeyPath, problems::Reporter, units::DurationText};
+
+/// Which ends of an actor lead to its restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Restart {
+    /// Whatever the end.
+    #[default]
+    Permanent,
+    /// After a failure only.
+    Transient,
+    /// Never.
+    Temporary,
+}
+
+/// What to do when handling fails. Each key left out takes the default of the top-level `supervision`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSupervision {
+    /// How often one event is tried before it becomes a dead letter; at least 1. Default 3.
+    attempts: Option<u32>,
+    /// How long one event may take before its lane counts as hung. Default 2s.
+    deadline: Option<DurationText>,
+    /// The pause between attempts: grows from `min` to `max`.
+    backoff: Option<RawBackoff>,
+    /// Which ends of a lane's actor lead to its restart. Default permanent.
+    restart: Option<Restart>,
+    /// Restarts of actors within `within` before the failure escalates. Default 5.
+    max_restarts: Option<u32>,
+    /// The time in which `max_restarts` are counted. Default 30s.
+    within: Option<DurationText>,
+}
+
+/// The pause between attempts.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawBackoff {
+    /// The pause before the second retry (the first one comes at once). Default 50ms.
+    min: Option<DurationText>,
+    /// The longest pause. Default 5s.
+    max: Option<DurationText>,
+    /// The part of a pause that is random, from 0 to 1. Default 0.2.
+    jitter: Option<f64>,
+}
+
+/// How a handler's failures are answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Supervision {
+    /// Attempts at one event before it is a dead letter; at least 1.
+    pub attempts: u32,
+    /// Time for one event, more than zero.
+    pub deadline: Duration,
+    /// Pauses between attempts.
+    pub backoff: Backoff,
+    /// Which ends lead to a restart.
+    pub restart: Restart,
+    /// Restarts within `within` before escalation.
+    pub max_restarts: u32,
+    /// The time in which restarts are counted, more than zero.
+    pub within: Duration,
+}
+
+/// Pauses that double from `min` to `max`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    /// The first pause.
+    pub min: Duration,
+    /// The longest pause, not less than `min`.
+    pub max: Duration,
+    /// The random part of a pause, 0 to 1.
+    pub jitter: f64,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            deadline: Duration::from_secs(2),
+            backoff: Backoff {
+                min: Duration::from_millis(50),
+                max: Duration::from_secs(5),
+                jitter: 0.2,
+            },
+            restart: Restart::Permanent,
+            max_restarts: 5,
+            within: Duration::from_secs(30),
+        }
+    }
+}
+
+impl RawSupervision {
+    /// Lays the keys over `defaults` and reports what cannot be, at the section's `path`.
+    pub(crate) fn over(
+        &self,
+        defaults: &Supervision,
+        path: &KeyPath,
+        reporter: &Reporter,
+    ) -> Supervision {
+        if self.attempts == Some(0) {
+            let at = path.key("attempts");
+            reporter.value(&at, format!("`{at}` must be at least 1, not 0"), None);
+        }
+        for (key, duration) in [("deadline", self.deadline), ("within", self.within)] {
+            if duration.is_some_and(|duration| duration.0.is_zero()) {
+                let at = path.key(key);
+                reporter.value(&at, format!("`{at}` must be more than zero"), None);
+            }
+        }
+        let backoff = self.backoff.as_ref();
+        Supervision {
+            attempts: self.attempts.unwrap_or(defaults.attempts),
+            deadline: self
+                .deadline
+                .map_or(defaults.deadline, |deadline| deadline.0),
+            backoff: backoff.map_or(defaults.backoff, |raw| {
+                raw.over(defaults.backoff, &path.key("backoff"), reporter)
+            }),
+            restart: self.restart.unwrap_or(defaults.restart),
+            max_restarts: self.max_restarts.unwrap_or(defaults.max_restarts),
+            within: self.within.map_or(defaults.within, |within| within.0),
+        }
+    }
+}
+
+impl RawBackoff {
+    fn over(&self, defaults: Backoff, path: &KeyPath, reporter: &Reporter) -> Backoff {
+        let merged = Backoff {
+            min: self.min.map_or(defaults.min, |min| min.0),
+            max: self.max.map_or(defaults.max, |max| max.0),
+            jitter: self.jitter.unwrap_or(defaults.jitter),
+        };
+        if !(0.0..=1.0).contains(&merged.jitter) {
+            let at = path.key("jitter");
+            reporter.value(
+                &at,
+                format!("`{at}` must be a number from 0 to 1, not {}", merged.jitter),
+                None,
+            );
+        }
+        if merged.min > merged.max {
+            let (min, max) = (DurationText(merged.min), DurationText(merged.max));
+            let at = if self.min.is_some() {
+                path.key("min")
+            } else {
+                path.key("max")
+            };
+            reporter.value(
+                &at,
+                format!("`{path}`: `min` ({min}) must not be longer than `max` ({max})"),
+                None,
+            );
+        }
+        merged
+    }
+}

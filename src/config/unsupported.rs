@@ -1,0 +1,63 @@
+//! Keys that the documentation promises for later versions: refused by name rather than taken in silence.
+
+use serde_json::Value;
+
+use super::{path::KeyPath, problems::Reporter};
+
+/// Where they stand; `*` is any name.
+const UNSUPPORTED: [&[&str]; 10] = [
+    &["journal"],
+    &["dedupe"],
+    &["reload"],
+    &["faults"],
+    &["tests"],
+    &["dead_letters"],
+    &["templates"],
+    &["service", "admin", "auth"],
+    &["supervision", "breaker"],
+    &["handlers", "*", "supervision", "breaker"],
+];
+
+/// Options of one component type.
+const UNSUPPORTED_OPTIONS: [(&str, &str, &str); 1] = [("sinks", "file", "sync")];
+
+/// Takes them out of the tree and reports each.
+pub(crate) fn refuse(tree: &mut Value, reporter: &Reporter) {
+    for pattern in UNSUPPORTED {
+        refuse_at(tree, pattern, &KeyPath::ROOT, reporter);
+    }
+    for (section, kind, option) in UNSUPPORTED_OPTIONS {
+        let named = tree.get_mut(section).and_then(Value::as_object_mut);
+        for (name, component) in named.into_iter().flatten() {
+            if component.get("type").and_then(Value::as_str) == Some(kind) {
+                refuse_at(
+                    component,
+                    &[option],
+                    &KeyPath::of([section, name]),
+                    reporter,
+                );
+            }
+        }
+    }
+}
+
+fn refuse_at(value: &mut Value, pattern: &[&str], path: &KeyPath, reporter: &Reporter) {
+    let (Some(map), [first, rest @ ..]) = (value.as_object_mut(), pattern) else {
+        return;
+    };
+    if *first == "*" {
+        map.iter_mut()
+            .for_each(|(key, value)| refuse_at(value, rest, &path.key(key), reporter));
+    } else if !rest.is_empty() {
+        if let Some(value) = map.get_mut(*first) {
+            refuse_at(value, rest, &path.key(first), reporter);
+        }
+    } else if map.shift_remove(*first).is_some() {
+        let path = path.key(first);
+        reporter.key(
+            &path,
+            format!("`{path}` is not supported by this version"),
+            None,
+        );
+    }
+}

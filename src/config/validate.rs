@@ -1,0 +1,191 @@
+//! From the merged tree to the validated config.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    decode::decode,
+    handler::{self, HandlerConfig},
+    layers::Tree,
+    message, names,
+    path::KeyPath,
+    problems::{Problems, Reporter},
+    routing::{RawRouting, Unmatched},
+    schema::SECTIONS,
+    service::{RawService, ServiceConfig},
+    sink::{self, SinkConfig},
+    source::{self, SourceConfig},
+    suggest,
+    supervision::{RawSupervision, Supervision},
+    unsupported, wiring,
+};
+use crate::components::Components;
+
+/// A whole config, valid and ready to be started.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The process as a whole.
+    pub service: ServiceConfig,
+    /// In the order of the files; at least one.
+    pub sources: Vec<SourceConfig>,
+    /// In the order of the files.
+    pub handlers: Vec<HandlerConfig>,
+    /// In the order of the files.
+    pub sinks: Vec<SinkConfig>,
+    /// What happens to events that no handler wants.
+    pub unmatched: Unmatched,
+    /// The defaults of all handlers, and what holds for sources and sinks.
+    pub supervision: Supervision,
+}
+
+/// What the validation of a component may look at beside its own section.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) components: &'a Components,
+    pub(crate) reporter: &'a Reporter,
+    /// The names of all sinks, valid or not.
+    pub(crate) sinks: &'a [&'a str],
+    /// What handlers' `supervision` is laid over.
+    pub(crate) supervision: &'a Supervision,
+}
+
+impl Context<'_> {
+    /// Reports a sink that does not exist; `also` are the other choices at `path`.
+    pub(crate) fn check_sink(&self, name: &str, path: &KeyPath, also: &[&str]) {
+        if !self.sinks.contains(&name) && !also.contains(&name) {
+            let known: Vec<&str> = self.sinks.iter().chain(also).copied().collect();
+            let help = suggest::help(name, "known targets", &known);
+            self.reporter
+                .value(path, format!("`{path}`: unknown sink `{name}`"), Some(help));
+        }
+    }
+}
+
+/// Validates the tree; with the config come the warnings.
+pub(crate) fn validate(
+    tree: Tree,
+    components: &Components,
+) -> Result<(Config, Problems), Problems> {
+    let reporter = Reporter::new(tree.origins);
+    let config = build(tree.value, components, &reporter);
+    match config {
+        Some(config) if !reporter.has_errors() => Ok((config, reporter.into_problems())),
+        _ => Err(reporter.into_problems()),
+    }
+}
+
+fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Option<Config> {
+    unsupported::refuse(&mut tree, reporter);
+    unknown_sections(&tree, reporter);
+    let service: Option<RawService> = section(&tree, "service", reporter);
+    let service = service.map(|raw| raw.validate(reporter));
+    let routing: Option<RawRouting> = section(&tree, "routing", reporter);
+    let raw_supervision: Option<RawSupervision> = section(&tree, "supervision", reporter);
+    let supervision = raw_supervision.unwrap_or_default().over(
+        &Supervision::default(),
+        &KeyPath::of(["supervision"]),
+        reporter,
+    );
+    let raw_sources = names::entries(&tree, "sources", reporter);
+    let raw_handlers = names::entries(&tree, "handlers", reporter);
+    let raw_sinks = names::entries(&tree, "sinks", reporter);
+    let sink_names: Vec<&str> = tree
+        .get("sinks")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let context = Context {
+        components,
+        reporter,
+        sinks: &sink_names,
+        supervision: &supervision,
+    };
+
+    // all are validated, so that each one's problems are reported
+    let sources: Vec<_> = raw_sources
+        .iter()
+        .map(|(name, value)| source::validate(name, value, context))
+        .collect();
+    let handlers: Vec<_> = raw_handlers
+        .iter()
+        .map(|(name, value)| handler::validate(name, value, context))
+        .collect();
+    let sinks: Vec<_> = raw_sinks
+        .iter()
+        .map(|(name, value)| sink::validate(name, value, context))
+        .collect();
+    let unmatched = routing.map(RawRouting::unmatched);
+    let unmatched_sink = match &unmatched {
+        Some(Unmatched::Sink(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    if let Some(name) = unmatched_sink {
+        context.check_sink(
+            name,
+            &KeyPath::of(["routing", "unmatched"]),
+            &["dead-letter", "drop"],
+        );
+    }
+    presence(&tree, unmatched.as_ref(), reporter);
+    wiring::unused_sinks(&sink_names, &raw_handlers, unmatched_sink, reporter);
+    wiring::listeners(&raw_sources, service.as_ref(), reporter);
+    wiring::file_paths(&raw_sinks, reporter);
+    let valid_handlers: Vec<HandlerConfig> = handlers.iter().flatten().cloned().collect();
+    wiring::loops(&valid_handlers, &tree, reporter);
+    Some(Config {
+        service: service?,
+        sources: sources.into_iter().collect::<Option<_>>()?,
+        handlers: handlers.into_iter().collect::<Option<_>>()?,
+        sinks: sinks.into_iter().collect::<Option<_>>()?,
+        unmatched: unmatched?,
+        supervision,
+    })
+}
+
+/// One of the sections that are single mappings; left out, all of its defaults.
+fn section<T: DeserializeOwned + schemars::JsonSchema>(
+    tree: &Value,
+    name: &str,
+    reporter: &Reporter,
+) -> Option<T> {
+    let empty = Value::Object(serde_json::Map::new());
+    decode(
+        tree.get(name).unwrap_or(&empty),
+        &KeyPath::of([name]),
+        &[],
+        reporter,
+    )
+}
+
+fn unknown_sections(tree: &Value, reporter: &Reporter) {
+    let valid = SECTIONS.map(str::to_owned);
+    for key in tree.as_object().into_iter().flatten().map(|(key, _)| key) {
+        if !SECTIONS.contains(&key.as_str()) {
+            message::unknown_key(reporter, &KeyPath::ROOT, key, &valid, &[]);
+        }
+    }
+}
+
+/// Without sources nothing can happen; without handlers hardly anything.
+fn presence(tree: &Value, unmatched: Option<&Unmatched>, reporter: &Reporter) {
+    let is_empty = |section: &str| match tree.get(section) {
+        None => true,
+        Some(value) => value.as_object().is_some_and(serde_json::Map::is_empty),
+    };
+    if is_empty("sources") {
+        let help = "add one: `sources: { demo: { type: generate, rate: 1 } }`".to_owned();
+        reporter.key(
+            &KeyPath::of(["sources"]),
+            "the config has no sources, so no event can come in",
+            Some(help),
+        );
+    } else if is_empty("handlers") && !matches!(unmatched, Some(Unmatched::Sink(_))) {
+        reporter.warn(
+            &KeyPath::of(["handlers"]),
+            "the config has no handlers, so every event is unmatched",
+            None,
+        );
+    }
+}
