@@ -6,6 +6,11 @@
 mod admin;
 mod app;
 mod cli;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the components are being wired in")
+)]
+mod cloudevents;
 pub mod components;
 pub mod config;
 #[cfg_attr(
