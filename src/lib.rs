@@ -6,10 +6,12 @@
 mod admin;
 mod app;
 mod cli;
+mod cloudevents;
 pub mod components;
 pub mod config;
 mod expression;
 mod handlers;
+mod sinks;
 mod telemetry;
 mod veltrix;
 

@@ -208,6 +208,19 @@ impl Intake {
         self.text.len()
     }
 
+    /// The text, for finding the lines in it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The event found at `index`.
+    ///
+    /// # Panics
+    /// If `index` is not below [`Intake::len`].
+    pub fn event(&self, index: usize) -> Event<'_> {
+        Event::new(&self.records[index], &self.text)
+    }
+
     /// Parses the event on the line at `range` of the text and keeps it.
     ///
     /// # Errors
