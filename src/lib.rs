@@ -12,6 +12,8 @@ pub mod config;
 mod expression;
 mod handlers;
 mod sinks;
+mod lines;
+mod sources;
 mod telemetry;
 mod veltrix;
 
