@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     environment, files,
     node::{Node, NodeKind, Scalar},
-    origins::{FileLocation, Location, OriginNode, Origins, SourceFile},
+    origins::{FileLocation, Location, OriginNode, Origins, SourceFile, Span},
     problems::{Problem, Problems},
     schema::Schemas,
     substitute,
@@ -115,7 +115,7 @@ fn file_layer(node: Node, file: &Arc<SourceFile>, problems: &mut Problems) -> Op
     }
     let (value, origins) = Node {
         kind: NodeKind::Map(kept),
-        span,
+        span: Span::START,
     }
     .split(file, None);
     let table = value.into_table().unwrap_or_default();

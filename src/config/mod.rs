@@ -2,6 +2,7 @@
 //!
 //! Every problem is found in one pass and told with its place; what comes out needs no further check.
 
+mod bounded;
 mod decode;
 mod environment;
 mod event_key;
@@ -38,6 +39,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use crate::components::Components;
 
 pub use self::{
+    bounded::WholeNumber,
     event_key::EventKey,
     expression::{Envelope, Expression},
     files::locate,

@@ -1,7 +1,8 @@
 //! What is wrong with a config: collected whole, sorted, and told with the place and the way out.
 
-use std::{cell::RefCell, cmp::Ordering, fmt};
+use std::{borrow::Cow, cell::RefCell, cmp::Ordering, collections::HashMap, fmt, rc::Rc};
 
+use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
@@ -230,13 +231,15 @@ impl std::error::Error for Problems {}
 pub(crate) struct Reporter {
     pub(crate) origins: Origins,
     problems: RefCell<Problems>,
+    /// Schemas made so far by their id: thousands of components share a few.
+    schemas: RefCell<HashMap<Cow<'static, str>, Rc<Schema>>>,
 }
 
 impl Reporter {
     pub(crate) fn new(origins: Origins) -> Self {
         Self {
             origins,
-            problems: RefCell::default(),
+            ..Self::default()
         }
     }
 
@@ -271,6 +274,15 @@ impl Reporter {
             message.into(),
             help,
         );
+    }
+
+    pub(crate) fn schema<T: JsonSchema>(&self) -> Rc<Schema> {
+        let mut schemas = self.schemas.borrow_mut();
+        Rc::clone(
+            schemas
+                .entry(T::schema_id())
+                .or_insert_with(|| Rc::new(schema_for!(T))),
+        )
     }
 
     pub(crate) fn has_errors(&self) -> bool {
