@@ -18,16 +18,27 @@ use super::{
 /// Problems reported of one piece at most; each costs one more decoding.
 const MAX_ATTEMPTS: usize = 100;
 
-/// Decodes `value`, which stands at `at`; `also` are keys that are valid beside those of `T`, for the error texts.
-///
-/// serde stops at the first error. So the value at fault is taken out and the rest decoded again, until nothing is
-/// wrong with what is left. `None` if anything was.
+/// [`decode_what_is_valid`], but `None` if anything was wrong.
 pub(crate) fn decode<T: DeserializeOwned + JsonSchema>(
     value: &Value,
     at: &KeyPath,
     also: &[&str],
     reporter: &Reporter,
 ) -> Option<T> {
+    let (decoded, clean) = decode_what_is_valid(value, at, also, reporter);
+    decoded.filter(|_| clean)
+}
+
+/// Decodes `value`, which stands at `at`; `also` are keys that are valid beside those of `T`, for the error texts.
+///
+/// serde stops at the first error. So the value at fault is taken out and the rest decoded again, until nothing is
+/// wrong with what is left. Returns what is left, if that is a `T`, and whether it is all.
+pub(crate) fn decode_what_is_valid<T: DeserializeOwned + JsonSchema>(
+    value: &Value,
+    at: &KeyPath,
+    also: &[&str],
+    reporter: &Reporter,
+) -> (Option<T>, bool) {
     let mut pruned = Pruned::new(value.clone());
     let mut pass = Pass {
         at,
@@ -37,11 +48,11 @@ pub(crate) fn decode<T: DeserializeOwned + JsonSchema>(
         reread: HashMap::new(),
     };
     if !pass.refuse_lists::<T>(&mut pruned) {
-        return None;
+        return (None, false);
     }
     for _ in 0..MAX_ATTEMPTS {
         let error = match serde_path_to_error::deserialize::<_, T>(&pruned.value) {
-            Ok(decoded) => return pass.clean.then_some(decoded),
+            Ok(decoded) => return (Some(decoded), pass.clean),
             Err(error) => error,
         };
         let here = local_path(error.path());
@@ -52,10 +63,10 @@ pub(crate) fn decode<T: DeserializeOwned + JsonSchema>(
         pass.clean = false;
         let culprit = pass.report::<T>(&pruned, here, &text);
         if culprit.steps().is_empty() || !pruned.remove(&culprit) {
-            return None;
+            return (None, false);
         }
     }
-    None
+    (None, false)
 }
 
 struct Pass<'a> {

@@ -9,7 +9,7 @@ use veltrix_actors::TypePattern;
 
 use super::{
     bounded::WholeNumber,
-    decode::decode,
+    decode::decode_what_is_valid,
     event_key::EventKey,
     expression::Expression,
     one_or_many::OneOrMany,
@@ -126,7 +126,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
     let path = KeyPath::of(["handlers", name]);
     let (shared, options) = section::split(value, &SHARED_KEYS);
     let kind = section::kind(&components.handlers, "handler", value, &path, reporter);
-    let raw: Option<RawHandler> = decode(&shared, &path, &[], reporter);
+    let (raw, _) = decode_what_is_valid::<RawHandler>(&shared, &path, &[], reporter);
     let when_text = raw.as_ref().and_then(|raw| raw.when.clone());
     let when = when_text.map(|text| {
         Expression::check(

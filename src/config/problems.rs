@@ -167,11 +167,20 @@ impl Serialize for Problem {
 #[serde(transparent)]
 pub struct Problems {
     items: Vec<Problem>,
+    /// Problems beyond [`MAX_PROBLEMS`].
+    #[serde(skip)]
+    omitted: usize,
+    /// Kept apart from `items`, so that no error is lost among the omitted.
+    #[serde(skip)]
+    has_errors: bool,
 }
 
 impl Problems {
     pub(crate) fn push(&mut self, problem: Problem) {
-        if self.items.len() < MAX_PROBLEMS {
+        self.has_errors |= problem.severity == Severity::Error;
+        if self.items.len() >= MAX_PROBLEMS {
+            self.omitted += 1;
+        } else {
             let at = self
                 .items
                 .partition_point(|item| item.order(&problem) != Ordering::Greater);
@@ -190,9 +199,7 @@ impl Problems {
 
     /// Whether any of them stops the start.
     pub fn has_errors(&self) -> bool {
-        self.items
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
+        self.has_errors
     }
 
     /// Whether there is none, not even a warning.
@@ -208,9 +215,9 @@ impl Problems {
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self {
-            items: vec![problem],
-        }
+        let mut problems = Self::default();
+        problems.push(problem);
+        problems
     }
 }
 
@@ -218,7 +225,11 @@ impl fmt::Display for Problems {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.items
             .iter()
-            .try_for_each(|problem| problem.fmt(formatter))
+            .try_for_each(|problem| problem.fmt(formatter))?;
+        match self.omitted {
+            0 => Ok(()),
+            omitted => writeln!(formatter, "and {omitted} more problems"),
+        }
     }
 }
 

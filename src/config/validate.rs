@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    decode::decode,
+    decode::decode_what_is_valid,
     handler::{self, HandlerConfig},
     layers::Tree,
     message, names,
@@ -148,19 +148,20 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
     })
 }
 
-/// One of the sections that are single mappings; left out, all of its defaults.
+/// One of the sections that are single mappings, without what was reported; left out, all of its defaults.
 fn section<T: DeserializeOwned + schemars::JsonSchema>(
     tree: &Value,
     name: &str,
     reporter: &Reporter,
 ) -> Option<T> {
     let empty = Value::Object(serde_json::Map::new());
-    decode(
+    decode_what_is_valid(
         tree.get(name).unwrap_or(&empty),
         &KeyPath::of([name]),
         &[],
         reporter,
     )
+    .0
 }
 
 fn unknown_sections(tree: &Value, reporter: &Reporter) {
