@@ -1,5 +1,6 @@
 //! Broken configs and the first line of what is said about them.
 
+#[path = "support/config.rs"]
 mod support;
 
 use support::load;
@@ -538,6 +539,7 @@ const FILES: &[(&str, &str, &str, &str)] = &[
 /// The first error and the help below it, if there is one.
 fn first_error(name: &str, text: &str) -> (String, String) {
     let failure = load(&[(name, text)], &[]).expect_err(text);
+    assert!(failure.problems.has_errors());
     let mut lines = failure
         .text
         .lines()

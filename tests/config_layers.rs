@@ -1,5 +1,6 @@
 //! Formats, layers, environment overrides and secrets, from the files to the validated config.
 
+#[path = "support/config.rs"]
 mod support;
 
 use std::{path::PathBuf, time::Duration};
@@ -15,7 +16,7 @@ fn valid(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Config {
 }
 
 fn refused(files: &[(&str, &str)], environment: &[(&str, &str)]) -> String {
-    load(files, environment).unwrap_err().text
+    load(files, environment).expect_err("a problem").text
 }
 
 const YAML: &str = r#"
@@ -363,7 +364,16 @@ fn placeholders_are_filled_in() {
 
 #[test]
 fn what_placeholders_gave_is_never_shown() {
-    let canary = "c4n4ry-secret";
+    for canary in ["c4n4ry-secret", "c4n4ry \"quoted\" secret"] {
+        secret_stays_out_of_problems(canary);
+    }
+    let text = format!("service: {{ max_hops: \"${{env:N}}\" }}\n{BASE}");
+    let text = refused(&[("v.yaml", &text)], &[("N", "0")]);
+    let expected = "v.yaml:1:22: error: `service.max_hops` must be a whole number from 1 to 1000; what `${...}` gave is something else";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+fn secret_stays_out_of_problems(canary: &str) {
     let values = [
         "service: { drain_timeout: \"${env:S}\" }",
         "service: { name: \"bad name ${env:S}\" }",
@@ -381,10 +391,12 @@ fn what_placeholders_gave_is_never_shown() {
         let text = format!(
             "sources: {{ in: {{ type: stdin }} }}\nsinks: {{ out: {{ type: stdout }} }}\n{value}\n"
         );
-        let failure = load(&[("v.yaml", &text)], &[("S", canary)]).unwrap_err();
-        let json = serde_json::to_string(&failure.problems).unwrap();
+        let failure = load(&[("v.yaml", &text)], &[("S", canary)]).expect_err("a problem");
+        let json = serde_json::to_string(&failure.problems).expect("JSON");
         assert!(
-            !failure.text.contains(canary) && !json.contains(canary),
+            !failure.text.contains(canary)
+                && !json.contains("c4n4ry")
+                && !failure.text.contains("c4n4ry"),
             "{}",
             failure.text
         );
@@ -431,11 +443,81 @@ fn aliases_that_multiply_are_stopped() {
         found.contains("more than 1000000 values in one file"),
         "{found}"
     );
+    let nested = "[".repeat(1_000_000);
+    for (name, text) in [
+        ("v.json", format!("{{\"a\": {nested}")),
+        ("v.toml", format!("a = {nested}")),
+        ("v.yaml", format!("a: {nested}")),
+    ] {
+        assert!(refused(&[(name, &text)], &[]).starts_with(name));
+    }
     let deep = format!("a: {}", "[".repeat(100));
     assert!(
         refused(&[("v.yaml", &deep)], &[])
             .contains("more than 64 mappings and lists inside one another")
     );
+}
+
+#[test]
+fn layers_replace_lists_and_may_change_shapes() {
+    let over = "handlers: { a: { on: [y, \"z.*\"], to: [spare], set: { \"data.a.b\": \"1\" }, type: map } }\n\
+                sinks: { out: { headers: { X.Dotted: \"2\" } }, spare: { type: stdout } }\n";
+    let again = "handlers: { a: { on: q, to: out, set: { \"data.a\": \"2\" } } }\nsinks: { spare: { type: blackhole } }\n";
+    let config = valid(
+        &[("1.yaml", BASE), ("2.yaml", over), ("3.yaml", again)],
+        &[],
+    );
+    let handler = &config.handlers[0];
+    assert_eq!(
+        (
+            handler.kind.as_str(),
+            handler.on[0].as_str(),
+            handler.on.len()
+        ),
+        ("map", "q", 1)
+    );
+    assert_eq!(handler.to, [Target::Sink("out".to_owned())]);
+    let broken = "handlers: { a: { set: { \"data.a.b\": \"??\" } } }\n";
+    let text = refused(
+        &[("1.yaml", BASE), ("2.yaml", over), ("3.yaml", broken)],
+        &[],
+    );
+    assert!(
+        text.starts_with(
+            "3.yaml:1:37: error: `handlers.a.set.data.a.b`: `??` is not an expression"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_file_with_a_byte_order_mark_and_windows_line_ends_is_read() {
+    let text = format!("\u{feff}{}", BASE.replace('\n', "\r\n"));
+    assert_eq!(valid(&[("v.yaml", &text)], &[]).handlers[0].lanes, 2);
+    let text = refused(&[("v.yaml", &text.replace("lanes: 2", "lanes: 0"))], &[]);
+    let expected = "  2 | handlers: { a: { type: pass, on: x, to: out, lanes: 0 } }\n    |                                                     ^\n";
+    assert!(text.ends_with(expected), "{text}");
+}
+
+#[test]
+fn json_escapes_are_json() {
+    let text = r#"{ "sources": { "in": { "type": "stdin" } }, "service": { "data_dir": "a\/\u00e9\ud83d\ude00\t" },
+                   "routing": { "unmatched": "drop" } }"#;
+    assert_eq!(
+        valid(&[("v.json", text)], &[]).service.data_dir,
+        PathBuf::from("a/\u{e9}\u{1f600}\t")
+    );
+}
+
+#[test]
+fn thousands_of_handlers_are_validated() {
+    let mut text =
+        "sources: { in: { type: stdin } }\nsinks: { out: { type: stdout } }\nhandlers:\n"
+            .to_owned();
+    for n in 0..5000 {
+        text.push_str(&format!("  h{n}: {{ type: map, on: [a.b{n}, \"c.*\"], to: [out], set: {{ data.x: \"1\" }}, lanes: 2 }}\n"));
+    }
+    assert_eq!(valid(&[("v.yaml", &text)], &[]).handlers.len(), 5000);
 }
 
 #[test]
@@ -454,17 +536,18 @@ fn empty_files_and_sections_count_as_absent() {
 
 #[test]
 fn warnings_come_with_the_config() {
-    let text = format!("{BASE}routing: {{ unmatched: drop }}\n")
-        .replace("to: out", "to: out, on: [y]")
-        .replace("on: x, ", "");
-    let unused = format!("{text}sinks2: 1\n")
-        .replace("sinks2: 1\n", "")
-        .replace("sinks: {", "sinks: { spare: { type: stdout },");
-    let (config, warnings) = load(&[("v.yaml", &unused)], &[]).unwrap();
+    let over = "routing: { unmatched: drop }\nsinks:\n  spare: { type: stdout }\n";
+    let (config, warnings) = load(&[("base.yaml", BASE), ("over.yaml", over)], &[]).unwrap();
     assert_eq!(config.unmatched, Unmatched::Drop);
     assert_eq!(
         warnings[0],
-        "v.yaml:3:10: warning: nothing is sent to sink `spare`"
+        "over.yaml:3:3: warning: nothing is sent to sink `spare`"
+    );
+    let alone = "sources: { in: { type: stdin } }\n";
+    let (_, warnings) = load(&[("v.yaml", alone)], &[]).unwrap();
+    assert_eq!(
+        warnings,
+        ["v.yaml:1:1: warning: the config has no handlers, so every event is unmatched"]
     );
 }
 

@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(decoded.is_some(), problems.is_empty());
         problems
             .iter()
-            .map(|problem| format!("{}", problem.message))
+            .map(|problem| problem.message.clone())
             .collect()
     }
 

@@ -9,6 +9,7 @@ mod event_key;
 mod expression;
 mod files;
 mod handler;
+mod json;
 mod layers;
 mod loops;
 mod message;

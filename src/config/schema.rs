@@ -187,10 +187,8 @@ fn within<T: JsonSchema>(rest: &[String]) -> Vec<String> {
 }
 
 fn keys_within(schema: &Schema, rest: &[String]) -> Vec<String> {
-    let steps = rest.iter().map(|key| Step::Key(key.clone()));
-    let place = steps.fold(Some(SchemaAt::root(schema)), |at, step| {
-        at.and_then(|at| at.step(&step))
-    });
+    let mut steps = rest.iter().map(|key| Step::Key(key.clone()));
+    let place = steps.try_fold(SchemaAt::root(schema), |at, step| at.step(&step));
     place
         .map(|at| at.keys().into_iter().map(str::to_owned).collect())
         .unwrap_or_default()

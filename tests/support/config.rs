@@ -154,12 +154,12 @@ pub(crate) fn load(
     files: &[(&str, &str)],
     environment: &[(&str, &str)],
 ) -> Result<(Config, Vec<String>), Failure> {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let paths: Vec<PathBuf> = files
         .iter()
         .map(|(name, text)| {
             let path = directory.path().join(name);
-            std::fs::write(&path, text).unwrap();
+            std::fs::write(&path, text).expect("a written file");
             path
         })
         .collect();
@@ -186,6 +186,5 @@ pub(crate) struct Failure {
     /// As a user sees it.
     pub(crate) text: String,
     /// As a program sees it.
-    #[allow(dead_code, reason = "not every test file looks at it")]
     pub(crate) problems: Problems,
 }
