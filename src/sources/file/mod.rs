@@ -15,7 +15,7 @@ use serde::Deserialize;
 use veltrix_actors::{Source, SourceFactory, SourcePort, StartError};
 
 use super::{Problem, check_max_event, unless};
-use crate::config::one_or_many::OneOrMany;
+use crate::config::OneOrMany;
 use crate::config::{ByteSize, DurationText};
 use crate::lines::{EVENT_BYTES_DEFAULT, EnvelopeFactory, LineEnvelope, LineParser};
 
