@@ -131,11 +131,6 @@ impl Lines {
         Ok(Self { text, ranges })
     }
 
-    /// Number of events.
-    pub(crate) fn len(&self) -> usize {
-        self.ranges.len()
-    }
-
     /// Checks every event; all are kept or none is.
     pub(crate) fn parse(
         self,
