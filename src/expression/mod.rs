@@ -5,12 +5,15 @@
 
 mod arithmetic;
 mod bindings;
+mod chain;
 mod compile;
 mod condition;
 mod environment;
 mod error;
 mod locate;
+mod lower;
 mod node;
+mod operator;
 mod path;
 mod scan;
 #[cfg(test)]
@@ -19,7 +22,8 @@ mod value;
 mod write;
 
 pub(crate) use bindings::{Bindings, EventView, Slots};
-pub(crate) use compile::{Compiler, Scope, is_attribute_name};
+pub(crate) use chain::is_attribute_name;
+pub(crate) use compile::{Compiler, Scope};
 pub(crate) use condition::{Condition, Verdict};
 pub(crate) use environment::is_timestamp;
 pub(crate) use error::{EvaluationError, ExpressionError};

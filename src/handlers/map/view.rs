@@ -19,6 +19,11 @@ impl<'a> RawLine<'a> {
         let data = member(line, "data")?.unwrap_or(Span::ABSENT);
         Ok(Self { line, data })
     }
+
+    /// As [`Self::new`], where the caller knows where `data` stands.
+    pub(crate) fn with_data(line: &'a str, data: Span) -> Self {
+        Self { line, data }
+    }
 }
 
 impl<'a> EventView<'a> for RawLine<'a> {
