@@ -63,12 +63,20 @@ pub(crate) fn skip_value(bytes: &[u8], start: usize) -> Result<usize, Malformed>
 /// The position after the closing quote of the string that opens at `open`.
 #[inline]
 pub(crate) fn skip_string(bytes: &[u8], open: usize) -> Result<usize, Malformed> {
+    string_end(bytes, open).map(|(end, _)| end)
+}
+
+/// As [`skip_string`], and whether the string has escapes.
+#[inline]
+fn string_end(bytes: &[u8], open: usize) -> Result<(usize, bool), Malformed> {
     let mut position = open + 1;
+    let mut escaped = false;
     loop {
         let found = quote_or_backslash(bytes, position).ok_or(Malformed { offset: open })?;
         if bytes[found] == b'"' {
-            return Ok(found + 1);
+            return Ok((found + 1, escaped));
         }
+        escaped = true;
         position = found + 2;
     }
 }
@@ -169,8 +177,12 @@ static CLASSES: [Class; 256] = {
 /// One step through an object.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum MemberStep {
-    /// The key with its quotes, and where its value starts; the caller reports the value's end through [`ObjectCursor::value_ended`].
-    Member { key: Span, value_start: usize },
+    /// The key with its quotes, whether it has escapes, and where its value starts; the caller reports the value's end through [`ObjectCursor::value_ended`].
+    Member {
+        key: Span,
+        escaped: bool,
+        value_start: usize,
+    },
     /// The position of the closing brace.
     End { close: usize },
 }
@@ -204,9 +216,10 @@ impl<'t> ObjectCursor<'t> {
         if self.bytes.get(position) != Some(&b'"') {
             return Err(Malformed { offset: position });
         }
+        let (end, escaped) = string_end(self.bytes, position)?;
         let key = Span {
             start: position,
-            end: skip_string(self.bytes, position)?,
+            end,
         };
         position = skip_whitespace(self.bytes, key.end);
         if self.bytes.get(position) != Some(&b':') {
@@ -214,6 +227,7 @@ impl<'t> ObjectCursor<'t> {
         }
         Ok(MemberStep::Member {
             key,
+            escaped,
             value_start: skip_whitespace(self.bytes, position + 1),
         })
     }
