@@ -6,23 +6,14 @@
 mod admin;
 mod app;
 mod cli;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the components are being wired in")
-)]
 mod cloudevents;
 pub mod components;
 pub mod config;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the components are being wired in")
-)]
+mod expression;
 mod handlers;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the components are being wired in")
-)]
 mod sinks;
+mod lines;
+mod sources;
 mod telemetry;
 mod veltrix;
 

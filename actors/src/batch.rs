@@ -273,13 +273,20 @@ pub(crate) fn parse_record(
         false => types.intern(envelope.event_type),
         true => types.intern(&envelope::unescape(envelope.event_type)),
     };
-    Ok(EventRecord::new(
-        start,
-        line.len(),
-        &envelope,
-        line,
-        type_id,
-    ))
+    record_of(start, line, &envelope, type_id)
+}
+
+/// The record of a line whose parts are known, if they fit into one.
+pub(crate) fn record_of(
+    start: usize,
+    line: &str,
+    envelope: &envelope::Envelope<'_>,
+    type_id: crate::types::TypeId,
+) -> Result<EventRecord, EnvelopeError> {
+    if start + line.len() > u32::MAX as usize {
+        return Err(EnvelopeError::TooLong);
+    }
+    Ok(EventRecord::new(start, line.len(), envelope, line, type_id))
 }
 
 /// A type cache over a table of its own, for tools and tests that parse outside a running process.
