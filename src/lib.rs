@@ -5,6 +5,7 @@
 
 mod admin;
 mod app;
+mod builtin;
 mod cli;
 mod cloudevents;
 pub mod components;
