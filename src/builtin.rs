@@ -9,9 +9,9 @@ use crate::components::{Components, HandlerFactory, Kind, SinkFactory, SourceFac
 use crate::config::Section;
 use crate::expression::{self, EnvelopeExpressions};
 use crate::handlers::conditional;
-use crate::handlers::{map, pass};
+use crate::handlers::{http as http_handler, map, pass};
 use crate::lines::EnvelopeFactory;
-use crate::sinks::{blackhole, file as file_sink, stdout};
+use crate::sinks::{blackhole, file as file_sink, http as http_sink, stdout};
 use crate::sources::{file as file_source, generate, stdin, tcp};
 
 /// What is wrong with options: key and message.
@@ -49,6 +49,11 @@ pub(crate) fn components() -> Components {
                 schema: || schema_for!(map::MapOptions),
                 prepare: Arc::new(|section| map::prepare(&section)),
             },
+            handler::<http_handler::HttpOptions, _>(
+                "http",
+                "Posts each event to a component; its answer is the result",
+                http_handler::prepare,
+            ),
             handler::<pass::PassOptions, _>(
                 "pass",
                 "Passes events on; it only routes",
@@ -65,6 +70,11 @@ pub(crate) fn components() -> Components {
                 "stdout",
                 "Standard output, one event a line",
                 stdout::prepare,
+            ),
+            sink::<http_sink::HttpOptions, _>(
+                "http",
+                "Posts events to a receiver, one or many a request",
+                http_sink::prepare,
             ),
             sink::<blackhole::BlackholeOptions, _>(
                 "blackhole",
