@@ -9,7 +9,7 @@ use crate::components::{Components, HandlerFactory, Kind, SinkFactory, SourceFac
 use crate::config::Section;
 use crate::expression::{self, EnvelopeExpressions};
 use crate::handlers::conditional;
-use crate::handlers::{http as http_handler, map, pass};
+use crate::handlers::{exec, http as http_handler, map, pass};
 use crate::lines::EnvelopeFactory;
 use crate::sinks::{blackhole, file as file_sink, http as http_sink, stdout};
 use crate::sources::{file as file_source, generate, stdin, tcp};
@@ -53,6 +53,11 @@ pub(crate) fn components() -> Components {
                 "http",
                 "Posts each event to a component; its answer is the result",
                 http_handler::prepare,
+            ),
+            handler::<exec::ExecOptions, _>(
+                "exec",
+                "Runs a child process: an event a line in, an answer a line out",
+                exec::prepare,
             ),
             handler::<pass::PassOptions, _>(
                 "pass",
