@@ -11,7 +11,7 @@ use crate::expression::{self, EnvelopeExpressions};
 use crate::handlers::conditional;
 use crate::handlers::{exec, http as http_handler, map, pass};
 use crate::lines::EnvelopeFactory;
-use crate::sinks::{blackhole, file as file_sink, http as http_sink, stdout};
+use crate::sinks::{blackhole, file as file_sink, http as http_sink, stdout, tcp as tcp_sink};
 use crate::sources::{file as file_source, generate, stdin, tcp};
 
 /// What is wrong with options: key and message.
@@ -80,6 +80,11 @@ pub(crate) fn components() -> Components {
                 "http",
                 "Posts events to a receiver, one or many a request",
                 http_sink::prepare,
+            ),
+            sink::<tcp_sink::TcpOptions, _>(
+                "tcp",
+                "A TCP connection, one event a line",
+                tcp_sink::prepare,
             ),
             sink::<blackhole::BlackholeOptions, _>(
                 "blackhole",

@@ -6,3 +6,4 @@ pub(crate) mod http;
 mod line_buffer;
 mod retry;
 pub(crate) mod stdout;
+pub(crate) mod tcp;
