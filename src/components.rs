@@ -6,14 +6,7 @@ use schemars::Schema;
 
 use crate::config::Section;
 
-/// Makes a source actor's parts; preparing one binds and opens nothing.
-pub trait SourceFactory: Send + Sync {}
-
-/// Makes the handler of a lane.
-pub trait HandlerFactory: Send + Sync {}
-
-/// Makes a sink actor's parts; preparing one binds and opens nothing.
-pub trait SinkFactory: Send + Sync {}
+pub use veltrix_actors::{HandlerFactory, SinkFactory, SourceFactory};
 
 /// Turns a component's section into its factory; `None` after it has reported what is wrong.
 pub type Prepare<F> = Arc<dyn Fn(Section<'_>) -> Option<Arc<F>> + Send + Sync>;

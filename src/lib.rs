@@ -1,4 +1,20 @@
 //! The Veltrix service: config, components, admin and the running tree.
+//!
+//! The program is this library: `src/main.rs` is `Veltrix::new().main()`, and so is the `main` of whoever adds handlers
+//! written in Rust.
 
+mod admin;
+mod app;
+mod cli;
+mod cloudevents;
 pub mod components;
 pub mod config;
+mod expression;
+mod handlers;
+mod sinks;
+mod lines;
+mod sources;
+mod telemetry;
+mod veltrix;
+
+pub use veltrix::Veltrix;

@@ -1,3 +1,7 @@
 //! The `veltrix` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    veltrix::Veltrix::new().main()
+}

@@ -208,6 +208,19 @@ impl Intake {
         self.text.len()
     }
 
+    /// The text, for finding the lines in it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The event found at `index`.
+    ///
+    /// # Panics
+    /// If `index` is not below [`Intake::len`].
+    pub fn event(&self, index: usize) -> Event<'_> {
+        Event::new(&self.records[index], &self.text)
+    }
+
     /// Parses the event on the line at `range` of the text and keeps it.
     ///
     /// # Errors
@@ -260,13 +273,20 @@ pub(crate) fn parse_record(
         false => types.intern(envelope.event_type),
         true => types.intern(&envelope::unescape(envelope.event_type)),
     };
-    Ok(EventRecord::new(
-        start,
-        line.len(),
-        &envelope,
-        line,
-        type_id,
-    ))
+    record_of(start, line, &envelope, type_id)
+}
+
+/// The record of a line whose parts are known, if they fit into one.
+pub(crate) fn record_of(
+    start: usize,
+    line: &str,
+    envelope: &envelope::Envelope<'_>,
+    type_id: crate::types::TypeId,
+) -> Result<EventRecord, EnvelopeError> {
+    if start + line.len() > u32::MAX as usize {
+        return Err(EnvelopeError::TooLong);
+    }
+    Ok(EventRecord::new(start, line.len(), envelope, line, type_id))
 }
 
 /// A type cache over a table of its own, for tools and tests that parse outside a running process.

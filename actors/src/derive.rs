@@ -1,7 +1,8 @@
-//! The envelope of a derived result: deterministic id, the handler as source, and the chain of causes.
+//! Derived results: deterministic id, the handler as source, and the chain of causes.
 
 use std::fmt::Write as _;
 
+use crate::batch::record_of;
 use crate::envelope::{Envelope, Span};
 use crate::event::{Event, EventRecord};
 use crate::handler::HandlerError;
@@ -10,7 +11,7 @@ use crate::types::TypeId;
 /// Attributes of the cause that a result keeps beside `subject`.
 const KEPT: [&str; 4] = ["time", "datacontenttype", "traceparent", "tracestate"];
 
-/// Writes envelopes for the results of one handler.
+/// Writes the results of one handler.
 #[derive(Clone, Debug)]
 pub(crate) struct Deriver {
     handler: String,
@@ -18,13 +19,10 @@ pub(crate) struct Deriver {
     source: String,
 }
 
-/// An envelope that lacks its data and closing brace.
-pub(crate) struct Derived {
-    id: Span,
-    source: Span,
-    subject: Option<Span>,
-    event_type: Span,
-    data_start: usize,
+/// A line that is being written: where it starts, and whether any of its attributes has escapes.
+struct Line<'t> {
+    text: &'t mut String,
+    start: usize,
     escaped: bool,
 }
 
@@ -37,136 +35,161 @@ impl Deriver {
         }
     }
 
-    /// Appends everything up to the value of `data` for the cause's result number `number`.
-    pub(crate) fn head(
+    /// Appends the cause's result number `number`. Without `data` it has the cause's payload; `attributes` (raw JSON, `None`
+    /// to leave one out) come before what it would have by itself.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are what a result consists of, and it has one caller"
+    )]
+    pub(crate) fn write(
         &self,
         text: &mut String,
         cause: &Event<'_>,
         event_type: &str,
+        type_id: TypeId,
         number: usize,
-    ) -> Result<Derived, HandlerError> {
-        if event_type.is_empty() || event_type.len() > crate::envelope::ATTRIBUTE_BYTES_MAX {
-            return Err(HandlerError::permanent(
-                "a result's type is empty or too long",
-            ));
-        }
+        attributes: &[(String, Option<String>)],
+        data: Option<&str>,
+    ) -> Result<EventRecord, HandlerError> {
         let start = text.len();
-        text.push_str(r#"{"specversion":"1.0","id":""#);
-        let id_start = text.len();
-        text.push_str(cause.raw_id());
-        write!(text, ".{}.{number}", self.handler).expect("writing to a string does not fail");
-        let id = span(text, start, id_start);
-        if id.len as usize > crate::envelope::ATTRIBUTE_BYTES_MAX {
-            return Err(HandlerError::permanent("a result's id is too long"));
+        let mut line = Line {
+            text,
+            start,
+            escaped: false,
+        };
+        line.text.push_str(r#"{"specversion":"1.0","id":""#);
+        let id_start = line.text.len();
+        line.text.push_str(cause.raw_id());
+        write!(line.text, ".{}.{number}", self.handler).expect("writing to a string does not fail");
+        let id = line.close(id_start);
+        let source = line.string("source", &self.source);
+        let event_type = match needs_no_escape(event_type) {
+            true => line.string("type", event_type),
+            false => {
+                let quoted = serde_json::Value::from(event_type).to_string();
+                line.string("type", &quoted[1..quoted.len() - 1])
+            }
+        };
+        let subject = match attributes.iter().find(|(name, _)| name == "subject") {
+            Some((_, edited)) => edited.as_deref().map(unquoted),
+            None => cause.raw_subject(),
+        };
+        let subject = subject.map(|raw| line.string("subject", raw));
+        line.chain(cause, attributes);
+        let data = line.payload(cause, data);
+        line.text.push('}');
+        for span in [id, event_type] {
+            if span.len == 0 || span.len as usize > crate::envelope::ATTRIBUTE_BYTES_MAX {
+                return Err(HandlerError::permanent(
+                    "a result's id or type is empty or longer than 65535 bytes",
+                ));
+            }
         }
-        text.push('"');
-        let source = string_member(text, start, "source", &self.source);
-        let event_type = type_member(text, start, event_type);
-        let subject = cause
-            .raw_subject()
-            .map(|raw| string_member(text, start, "subject", raw));
-        push_chain(text, cause);
-        text.push_str(r#","data":"#);
-        Ok(Derived {
+        let (text, escaped) = (&line.text[start..], line.escaped);
+        let type_start = event_type.start as usize;
+        let envelope = Envelope {
             id,
             source,
             subject,
-            event_type: event_type.0,
-            data_start: text.len() - start,
-            escaped: event_type.1
-                || cause.raw_id().contains('\\')
-                || cause.raw_subject().is_some_and(|s| s.contains('\\')),
-        })
-    }
-}
-
-impl Derived {
-    /// Closes the line whose data has been appended, and makes its record.
-    pub(crate) fn finish(
-        self,
-        text: &mut String,
-        start: usize,
-        cause: &EventRecord,
-        type_id: TypeId,
-    ) -> EventRecord {
-        let narrow = |length: usize| u32::try_from(length).expect("arenas are smaller than 4 GiB");
-        let data = Span {
-            start: narrow(self.data_start),
-            len: narrow(text.len() - start - self.data_start),
-        };
-        text.push('}');
-        let line = &text[start..];
-        let from = self.event_type.start as usize;
-        let envelope = Envelope {
-            id: self.id,
-            source: self.source,
-            subject: self.subject,
-            event_type: &line[from..from + self.event_type.len as usize],
-            data: Some(data),
-            escaped: self.escaped,
+            event_type: &text[type_start..type_start + event_type.len as usize],
+            data,
+            escaped,
             has_more: true,
         };
-        let mut record = EventRecord::new(start, line.len(), &envelope, line, type_id);
-        (record.origin, record.index, record.hops) = (cause.origin, cause.index, cause.hops);
-        record
+        let mut record = record_of(start, text, &envelope, type_id)
+            .map_err(|error| HandlerError::Permanent(format!("the result is no event: {error}")))?;
+        record.counts_for(cause.record());
+        Ok(record)
     }
 }
 
-/// The attributes that tie the result to its causes. Most events have none to keep, and are not scanned.
-fn push_chain(text: &mut String, cause: &Event<'_>) {
-    let mut correlation = None;
-    if cause.has_more_attributes() {
-        for (name, value) in cause.attributes() {
-            if name == "correlationid" {
-                correlation = Some(value);
-            } else if KEPT.contains(&&*name) {
-                write!(text, r#","{name}":{value}"#).expect("writing to a string does not fail");
+impl Line<'_> {
+    fn string(&mut self, name: &str, escaped_value: &str) -> Span {
+        self.text.push_str(",\"");
+        self.text.push_str(name);
+        self.text.push_str("\":\"");
+        let start = self.text.len();
+        self.text.push_str(escaped_value);
+        self.close(start)
+    }
+
+    /// Ends the string value that starts at `start`.
+    fn close(&mut self, start: usize) -> Span {
+        self.escaped |= memchr::memchr(b'\\', &self.text.as_bytes()[start..]).is_some();
+        let span = self.span(start);
+        self.text.push('"');
+        span
+    }
+
+    fn raw(&mut self, name: &str, value: &str) {
+        self.text.push_str(",\"");
+        self.text.push_str(name);
+        self.text.push_str("\":");
+        self.text.push_str(value);
+    }
+
+    /// The attributes that tie the result to its causes. Most events have none to keep, and are not scanned.
+    fn chain(&mut self, cause: &Event<'_>, attributes: &[(String, Option<String>)]) {
+        let own = cause.attribute("id").expect("every event has an id");
+        let mut correlation = own;
+        if cause.has_more_attributes() {
+            for (name, value) in cause.attributes() {
+                let is_edited = attributes.iter().any(|(edited, _)| *edited == name);
+                if name == "correlationid" {
+                    correlation = value;
+                } else if KEPT.contains(&&*name) && !is_edited {
+                    self.raw(&name, value);
+                }
+            }
+        }
+        for (name, value) in attributes {
+            if let Some(value) = value
+                && !matches!(&**name, "subject" | "causationid" | "correlationid")
+            {
+                self.raw(name, value);
+            }
+        }
+        self.raw("causationid", own);
+        self.raw("correlationid", correlation);
+    }
+
+    /// The given data, or the cause's payload.
+    fn payload(&mut self, cause: &Event<'_>, data: Option<&str>) -> Option<Span> {
+        match data.or_else(|| cause.data()) {
+            Some(data) => {
+                self.text.push_str(",\"data\":");
+                let start = self.text.len();
+                self.text.push_str(data);
+                Some(self.span(start))
+            }
+            None => {
+                if let Some(base64) = cause.attribute("data_base64") {
+                    self.raw("data_base64", base64);
+                }
+                None
             }
         }
     }
-    text.push_str(r#","causationid":""#);
-    text.push_str(cause.raw_id());
-    text.push_str(r#"","correlationid":"#);
-    match correlation {
-        Some(value) => text.push_str(value),
-        None => {
-            text.push('"');
-            text.push_str(cause.raw_id());
-            text.push('"');
+
+    fn span(&self, start: usize) -> Span {
+        let narrow = |length: usize| u32::try_from(length).expect("arenas are smaller than 4 GiB");
+        Span {
+            start: narrow(start - self.start),
+            len: narrow(self.text.len() - start),
         }
     }
 }
 
-fn string_member(text: &mut String, line_start: usize, name: &str, escaped_value: &str) -> Span {
-    text.push_str(r#",""#);
-    text.push_str(name);
-    text.push_str(r#"":""#);
-    let start = text.len();
-    text.push_str(escaped_value);
-    let span = span(text, line_start, start);
-    text.push('"');
-    span
+/// The content of a JSON string.
+fn unquoted(raw: &str) -> &str {
+    raw.strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(raw)
 }
 
-/// The type is given unescaped; nearly none needs an escape.
-fn type_member(text: &mut String, line_start: usize, event_type: &str) -> (Span, bool) {
-    let plain = event_type
+/// Nearly every type is plain.
+fn needs_no_escape(event_type: &str) -> bool {
+    event_type
         .bytes()
-        .all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
-    if plain {
-        return (string_member(text, line_start, "type", event_type), false);
-    }
-    let quoted = serde_json::Value::from(event_type).to_string();
-    (
-        string_member(text, line_start, "type", &quoted[1..quoted.len() - 1]),
-        true,
-    )
-}
-
-fn span(text: &str, line_start: usize, start: usize) -> Span {
-    let narrow = |length: usize| u32::try_from(length).expect("arenas are smaller than 4 GiB");
-    Span {
-        start: narrow(start - line_start),
-        len: narrow(text.len() - start),
-    }
+        .all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
 }

@@ -102,6 +102,11 @@ impl EventRecord {
         self
     }
 
+    /// Has the event count for what `cause` counts for.
+    pub(crate) fn counts_for(&mut self, cause: &EventRecord) {
+        (self.origin, self.index, self.hops) = (cause.origin, cause.index, cause.hops);
+    }
+
     /// The interned type.
     pub fn type_id(&self) -> TypeId {
         self.type_id
@@ -194,8 +199,26 @@ impl<'a> Event<'a> {
         self.record.flags & HAS_MORE != 0
     }
 
-    /// The raw JSON text of any member but `data`; `None` if it is absent or null. Scans the line.
+    /// The raw JSON text of any member but `data`; `None` if it is absent or null. Scans the line for those that are not in
+    /// the record.
     pub fn attribute(&self, name: &str) -> Option<&'a str> {
+        let record = self.record;
+        let quoted = |start: u32, len: u16| {
+            &self.line[start as usize - 1..=start as usize + usize::from(len)]
+        };
+        match name {
+            "id" => return Some(quoted(record.id, record.id_len)),
+            "source" => return Some(quoted(record.source, record.source_len)),
+            "type" => return Some(quoted(record.event_type, record.event_type_len)),
+            "subject" => {
+                return self
+                    .raw_subject()
+                    .map(|_| quoted(record.subject, record.subject_len));
+            }
+            "specversion" | "data_base64" => {}
+            _ if !self.has_more_attributes() => return None,
+            _ => {}
+        }
         self.attributes()
             .into_iter()
             .find_map(|(member, value)| (member == name).then_some(value))

@@ -33,6 +33,7 @@ mod start;
 mod stats;
 mod supervision;
 mod timestamp;
+mod trial;
 mod types;
 
 pub use async_sink_actor::AsyncSinkActor;
@@ -68,4 +69,5 @@ pub use supervision::{
     StartError, Stop, Supervisor,
 };
 pub use timestamp::is_rfc3339;
+pub use trial::{Outcome, Trial};
 pub use types::{TYPES_MAX, TypeCache, TypeId, TypeTable};

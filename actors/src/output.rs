@@ -141,30 +141,32 @@ impl Output<'_> {
         if serde_json::from_str::<serde::de::IgnoredAny>(data).is_err() {
             return Err(HandlerError::permanent("the result's data is not JSON"));
         }
-        self.emit_with(event_type, |text| {
-            text.push_str(data);
-            Ok(())
-        })
+        self.derive(event_type, &[], Some(data))
     }
 
-    /// As [`Output::emit`], with a writer that must append exactly one JSON value without raw newlines.
+    /// As [`Output::emit`] for `data` that is known to be one JSON value without raw newlines; `None` keeps the event's
+    /// payload. Edited attributes are given with their raw JSON text, or `None` if the result shall not have them.
     ///
     /// # Errors
-    /// Those of the writer, or too much.
-    pub fn emit_with(
+    /// `event_type` is empty, or there is too much.
+    pub fn derive(
         &mut self,
         event_type: &str,
-        write_data: impl FnOnce(&mut String) -> Result<(), HandlerError>,
+        attributes: &[(String, Option<String>)],
+        data: Option<&str>,
     ) -> Result<(), HandlerError> {
         let number = self.lane.emitted.len() - self.before.emitted;
-        let start = self.lane.text.len();
-        let derived =
-            self.lane
-                .deriver
-                .head(&mut self.lane.text, &self.event, event_type, number)?;
-        write_data(&mut self.lane.text)?;
         let type_id = self.lane.types.intern(event_type);
-        let record = derived.finish(&mut self.lane.text, start, self.event.record(), type_id);
+        let deriver = &self.lane.deriver;
+        let record = deriver.write(
+            &mut self.lane.text,
+            &self.event,
+            event_type,
+            type_id,
+            number,
+            attributes,
+            data,
+        )?;
         self.emitted(record, Destination::Written)
     }
 
@@ -197,8 +199,7 @@ impl Output<'_> {
         let range = start..self.lane.text.len();
         let mut record = parse_record(&self.lane.text, range, &mut self.lane.types)
             .map_err(|error| HandlerError::Permanent(format!("the result is no event: {error}")))?;
-        let input = self.event.record();
-        (record.origin, record.index, record.hops) = (input.origin, input.index, input.hops);
+        record.counts_for(self.event.record());
         self.emitted(record, Destination::Written)
     }
 

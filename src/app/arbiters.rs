@@ -44,6 +44,10 @@ impl Arbiters {
 
     /// A new thread for what blocks, the main thread for what does not.
     pub(super) fn for_io(is_blocking: bool) -> ArbiterHandle {
-        if is_blocking { Self::own() } else { Self::core() }
+        if is_blocking {
+            Self::own()
+        } else {
+            Self::core()
+        }
     }
 }

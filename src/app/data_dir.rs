@@ -36,7 +36,9 @@ pub(super) fn lock(path: &Path) -> Result<File, DataDirError> {
         .map_err(lock)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(error) if error == rustix::io::Errno::WOULDBLOCK => Err(DataDirError::InUse { path: path.to_owned() }),
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => Err(DataDirError::InUse {
+            path: path.to_owned(),
+        }),
         Err(error) => Err(lock(error.into())),
     }
 }

@@ -55,7 +55,9 @@ pub(super) async fn wait(
     health: &Health,
 ) -> Drained {
     // A root that is gone without a word can only have been dropped in a panic.
-    let mut exited = exited.map(|reason| reason.unwrap_or(ExitReason::Panicked)).fuse();
+    let mut exited = exited
+        .map(|reason| reason.unwrap_or(ExitReason::Panicked))
+        .fuse();
     let mut sources_done = sources_done.fuse();
     let is_signalled = futures::select_biased! {
         reason = exited => return Drained::Stopped(reason),

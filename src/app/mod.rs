@@ -20,7 +20,7 @@ use tree::Tree;
 
 /// How a run ended; the exit code says it to whoever started the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Everything that was accepted is finished.
     Drained,
     /// A failure at run time, or the drain's deadline passed with work undone.
@@ -31,7 +31,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// The process's exit code.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Drained => 0,
             Self::Failed(_) => 1,
@@ -41,7 +41,7 @@ impl Outcome {
 }
 
 /// Runs the config until its sources are done or the process is told to stop, and drains.
-pub fn run(config: Config) -> Outcome {
+pub(crate) fn run(config: Config) -> Outcome {
     let lock = match data_dir::lock(&config.service.data_dir) {
         Ok(lock) => lock,
         Err(error) => return Outcome::Failed(error.to_string()),
@@ -69,11 +69,16 @@ async fn supervise(config: Config) -> Outcome {
         && let Err(error) = admin::serve(settings.listen, tree.observed(), health.clone())
     {
         let listen = settings.listen;
-        return Outcome::Failed(format!("service.admin.listen: cannot listen on {listen}: {error}"));
+        return Outcome::Failed(format!(
+            "service.admin.listen: cannot listen on {listen}: {error}"
+        ));
     }
     let status = status_line::show(registry.clone());
     let (stop, watch, sources_done) = tree.start(&config);
-    let RootWatch { started: up, exited } = watch;
+    let RootWatch {
+        started: up,
+        exited,
+    } = watch;
     actix_rt::spawn({
         let health = health.clone();
         async move {
@@ -83,7 +88,15 @@ async fn supervise(config: Config) -> Outcome {
             }
         }
     });
-    let drained = drain::wait(signals, stop, sources_done, exited, config.service.drain_timeout, &health).await;
+    let drained = drain::wait(
+        signals,
+        stop,
+        sources_done,
+        exited,
+        config.service.drain_timeout,
+        &health,
+    )
+    .await;
     status.finish();
     summary::log(&registry);
     outcome(drained, &registry)
@@ -92,11 +105,13 @@ async fn supervise(config: Config) -> Outcome {
 fn outcome(drained: Drained, registry: &Registry) -> Outcome {
     match drained {
         Drained::Stopped(ExitReason::Normal) if registry.is_balanced() => Outcome::Drained,
-        Drained::Stopped(ExitReason::Normal) => {
-            Outcome::Failed("events were lost: a ledger does not balance, see the summary".to_owned())
-        }
+        Drained::Stopped(ExitReason::Normal) => Outcome::Failed(
+            "events were lost: a ledger does not balance, see the summary".to_owned(),
+        ),
         Drained::Stopped(ExitReason::Failed(reason)) => Outcome::GaveUp(reason),
-        Drained::Stopped(ExitReason::Panicked) => Outcome::GaveUp("a supervisor panicked".to_owned()),
+        Drained::Stopped(ExitReason::Panicked) => {
+            Outcome::GaveUp("a supervisor panicked".to_owned())
+        }
         Drained::TimedOut(after) => Outcome::Failed(format!(
             "the drain was not done after {after:?}: {} events unfinished, none of them kept (durability: none)",
             registry.in_flight.get()

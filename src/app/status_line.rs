@@ -20,7 +20,10 @@ pub(super) fn show(registry: Arc<Registry>) -> StatusLine {
         return StatusLine(None);
     };
     let bar = terminal.add(ProgressBar::new_spinner());
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
     let line = bar.clone();
     actix_rt::spawn(async move {
         let mut every = tokio::time::interval(INTERVAL);
@@ -33,7 +36,11 @@ pub(super) fn show(registry: Arc<Registry>) -> StatusLine {
                 now.0.saturating_sub(before.0),
                 now.1.saturating_sub(before.1),
                 registry.in_flight.get(),
-                registry.dead_letters().iter().map(|(_, count)| count).sum::<u64>(),
+                registry
+                    .dead_letters()
+                    .iter()
+                    .map(|(_, count)| count)
+                    .sum::<u64>(),
                 registry.restarts.get(),
             ));
             line.tick();
@@ -54,7 +61,15 @@ impl StatusLine {
 
 /// Events accepted and delivered so far.
 fn totals(registry: &Registry) -> (u64, u64) {
-    let accepted = registry.sources().iter().map(|(_, stats)| stats.accepted.get()).sum();
-    let delivered = registry.sinks().iter().map(|(_, stats)| stats.delivered.get()).sum();
+    let accepted = registry
+        .sources()
+        .iter()
+        .map(|(_, stats)| stats.accepted.get())
+        .sum();
+    let delivered = registry
+        .sinks()
+        .iter()
+        .map(|(_, stats)| stats.delivered.get())
+        .sum();
     (accepted, delivered)
 }

@@ -44,10 +44,25 @@ pub(super) fn log(registry: &Registry) {
     for ((branch, class), count) in registry.dead_letters() {
         tracing::warn!(branch, class, count, "dead letters");
     }
-    let accepted: u64 = registry.sources().iter().map(|(_, stats)| stats.accepted.get()).sum();
-    let delivered: u64 = registry.sinks().iter().map(|(_, stats)| stats.delivered.get()).sum();
+    let accepted: u64 = registry
+        .sources()
+        .iter()
+        .map(|(_, stats)| stats.accepted.get())
+        .sum();
+    let delivered: u64 = registry
+        .sinks()
+        .iter()
+        .map(|(_, stats)| stats.delivered.get())
+        .sum();
     let dead_lettered: u64 = registry.dead_letters().iter().map(|(_, count)| count).sum();
     let dropped: u64 = registry.dropped().iter().map(|(_, count)| count).sum();
     let balanced = registry.is_balanced();
-    tracing::info!(accepted, delivered, dead_lettered, dropped, balanced, "summary");
+    tracing::info!(
+        accepted,
+        delivered,
+        dead_lettered,
+        dropped,
+        balanced,
+        "summary"
+    );
 }

@@ -9,9 +9,10 @@ use actix_rt::ArbiterHandle;
 use tokio::sync::oneshot;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    Backoff, ChildSpec, KeySelector, LaneSpec, Lifeline, MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Route,
-    RouterSpec, SinkSpec, SourceSpec, Stop, Supervisor, Target, TypeTable, Unmatched, start_dead_letters, start_lane,
-    start_router, start_sink, start_source, start_supervisor,
+    Backoff, ChildSpec, KeySelector, LaneSpec, Lifeline, MemoryBudget, Registry, Restart,
+    RestartBudget, RootWatch, Route, RouterSpec, SinkSpec, SourceSpec, Stop, Supervisor, Target,
+    TypeTable, Unmatched, start_dead_letters, start_lane, start_router, start_sink, start_source,
+    start_supervisor,
 };
 
 use super::arbiters::Arbiters;
@@ -41,7 +42,10 @@ impl Tree {
         };
         let lanes = |handler: &HandlerConfig| {
             let count = handler.factory.lanes().unwrap_or(handler.lanes);
-            (handler.name.clone(), (0..count).map(|_| Inlet::new()).collect())
+            (
+                handler.name.clone(),
+                (0..count).map(|_| Inlet::new()).collect(),
+            )
         };
         Self {
             lanes: config.handlers.iter().map(lanes).collect(),
@@ -49,7 +53,11 @@ impl Tree {
             budget: MemoryBudget::new(config.service.memory),
             router: Inlet::new(),
             dead_letters: Inlet::new(),
-            sinks: config.sinks.iter().map(|sink| (sink.name.clone(), target(&sink.name))).collect(),
+            sinks: config
+                .sinks
+                .iter()
+                .map(|sink| (sink.name.clone(), target(&sink.name)))
+                .collect(),
             registry,
         }
     }
@@ -64,7 +72,10 @@ impl Tree {
     }
 
     /// Starts the tree on the current arbiter. The last part of the answer resolves when all sources have ended.
-    pub(super) fn start(self, config: &Config) -> (Recipient<Stop>, RootWatch, oneshot::Receiver<()>) {
+    pub(super) fn start(
+        self,
+        config: &Config,
+    ) -> (Recipient<Stop>, RootWatch, oneshot::Receiver<()>) {
         let mut arbiters = Arbiters::new(config.service.workers);
         let (done, sources_done) = oneshot::channel();
         let children = vec![
@@ -77,15 +88,27 @@ impl Tree {
         let (lifeline, watch) = Lifeline::root();
         // Nothing above the root could decide otherwise, so the first failure that reaches it ends the process.
         let budget = RestartBudget::new(0, Duration::ZERO);
-        let root = Supervisor::new("root", children, budget, Backoff::default(), self.registry.clone(), lifeline);
+        let root = Supervisor::new(
+            "root",
+            children,
+            budget,
+            Backoff::default(),
+            self.registry.clone(),
+            lifeline,
+        );
         (start_supervisor(root), watch, sources_done)
     }
 
     fn dead_letters_child(&self) -> ChildSpec {
         let (registry, inlet) = (self.registry.clone(), self.dead_letters.clone());
-        child("dead-letters", Restart::Permanent, SHUTDOWN, move |lifeline| {
-            start_dead_letters(registry.clone(), inlet.clone(), &Arbiters::core(), lifeline);
-        })
+        child(
+            "dead-letters",
+            Restart::Permanent,
+            SHUTDOWN,
+            move |lifeline| {
+                start_dead_letters(registry.clone(), inlet.clone(), &Arbiters::core(), lifeline);
+            },
+        )
     }
 
     fn sinks_child(&self, config: &Config) -> ChildSpec {
@@ -104,15 +127,26 @@ impl Tree {
             })
             .collect();
         let registry = self.registry.clone();
-        supervisor_child("sinks", SHUTDOWN, &config.supervision, registry, move || {
-            let start = |(spec, inlet, arbiter): &(SinkSpec, Arc<Inlet>, ArbiterHandle)| {
-                let (spec, inlet, arbiter) = (spec.clone(), inlet.clone(), arbiter.clone());
-                child(&spec.name.clone(), Restart::Permanent, SHUTDOWN, move |lifeline| {
-                    start_sink(spec.clone(), inlet.clone(), &arbiter, lifeline);
-                })
-            };
-            sinks.iter().map(start).collect()
-        })
+        supervisor_child(
+            "sinks",
+            SHUTDOWN,
+            &config.supervision,
+            registry,
+            move || {
+                let start = |(spec, inlet, arbiter): &(SinkSpec, Arc<Inlet>, ArbiterHandle)| {
+                    let (spec, inlet, arbiter) = (spec.clone(), inlet.clone(), arbiter.clone());
+                    child(
+                        &spec.name.clone(),
+                        Restart::Permanent,
+                        SHUTDOWN,
+                        move |lifeline| {
+                            start_sink(spec.clone(), inlet.clone(), &arbiter, lifeline);
+                        },
+                    )
+                };
+                sinks.iter().map(start).collect()
+            },
+        )
     }
 
     fn handlers_child(&self, config: &Config, arbiters: &mut Arbiters) -> ChildSpec {
@@ -130,20 +164,34 @@ impl Tree {
                     false => inlets.iter().map(|_| arbiters.worker()).collect(),
                 };
                 let lanes: Vec<Lane> = inlets.iter().cloned().zip(places).collect();
-                (self.lane_spec(config, handler), lanes, handler.supervision.clone())
+                (
+                    self.lane_spec(config, handler),
+                    lanes,
+                    handler.supervision.clone(),
+                )
             })
             .collect();
         let registry = self.registry.clone();
-        supervisor_child("handlers", SHUTDOWN, &config.supervision, registry.clone(), move || {
-            let start = |(spec, lanes, supervision): &(LaneSpec, Vec<Lane>, Supervision)| {
-                let (spec, lanes) = (spec.clone(), lanes.clone());
-                let name = spec.handler.clone();
-                supervisor_child(&name, SHUTDOWN, supervision, registry.clone(), move || {
-                    lanes.iter().enumerate().map(|(number, lane)| lane_child(&spec, number, lane)).collect()
-                })
-            };
-            handlers.iter().map(start).collect()
-        })
+        supervisor_child(
+            "handlers",
+            SHUTDOWN,
+            &config.supervision,
+            registry.clone(),
+            move || {
+                let start = |(spec, lanes, supervision): &(LaneSpec, Vec<Lane>, Supervision)| {
+                    let (spec, lanes) = (spec.clone(), lanes.clone());
+                    let name = spec.handler.clone();
+                    supervisor_child(&name, SHUTDOWN, supervision, registry.clone(), move || {
+                        lanes
+                            .iter()
+                            .enumerate()
+                            .map(|(number, lane)| lane_child(&spec, number, lane))
+                            .collect()
+                    })
+                };
+                handlers.iter().map(start).collect()
+            },
+        )
     }
 
     fn router_child(&self, config: &Config) -> ChildSpec {
@@ -189,13 +237,25 @@ impl Tree {
             let start = |(spec, arbiter): &(SourceSpec, ArbiterHandle)| {
                 let (spec, arbiter) = (spec.clone(), arbiter.clone());
                 // Sources wait for their events to be finished when they stop: the drain's deadline is theirs.
-                child(&spec.name.clone(), Restart::Transient, shutdown, move |lifeline| {
-                    start_source(spec.clone(), &arbiter, lifeline);
-                })
+                child(
+                    &spec.name.clone(),
+                    Restart::Transient,
+                    shutdown,
+                    move |lifeline| {
+                        start_source(spec.clone(), &arbiter, lifeline);
+                    },
+                )
             };
             let children = sources.iter().map(start).collect();
             let done = done.take();
-            let supervisor = supervisor("sources", children, &supervision, registry.clone(), lifeline).on_done(move || {
+            let supervisor = supervisor(
+                "sources",
+                children,
+                &supervision,
+                registry.clone(),
+                lifeline,
+            )
+            .on_done(move || {
                 if done.is_some_and(|done| done.send(()).is_err()) {
                     tracing::debug!("the process is stopping already");
                 }
@@ -257,9 +317,14 @@ type Lane = (Arc<Inlet>, ArbiterHandle);
 
 fn lane_child(spec: &LaneSpec, number: usize, (inlet, arbiter): &Lane) -> ChildSpec {
     let (spec, inlet, arbiter) = (spec.clone(), inlet.clone(), arbiter.clone());
-    child(&number.to_string(), Restart::Permanent, SHUTDOWN, move |lifeline| {
-        start_lane(spec.clone(), number, inlet.clone(), &arbiter, lifeline);
-    })
+    child(
+        &number.to_string(),
+        Restart::Permanent,
+        SHUTDOWN,
+        move |lifeline| {
+            start_lane(spec.clone(), number, inlet.clone(), &arbiter, lifeline);
+        },
+    )
 }
 
 /// A supervisor as a child; its own children are made anew with it.
@@ -272,7 +337,13 @@ fn supervisor_child(
 ) -> ChildSpec {
     let (id, supervision) = (name.to_owned(), supervision.clone());
     child(name, Restart::Permanent, shutdown, move |lifeline| {
-        start_supervisor(supervisor(&id, children(), &supervision, registry.clone(), lifeline));
+        start_supervisor(supervisor(
+            &id,
+            children(),
+            &supervision,
+            registry.clone(),
+            lifeline,
+        ));
     })
 }
 
@@ -285,10 +356,22 @@ fn supervisor(
 ) -> Supervisor {
     let max_restarts = usize::try_from(supervision.max_restarts).unwrap_or(usize::MAX);
     let budget = RestartBudget::new(max_restarts, supervision.within);
-    Supervisor::new(name, children, budget, backoff(supervision), registry, lifeline)
+    Supervisor::new(
+        name,
+        children,
+        budget,
+        backoff(supervision),
+        registry,
+        lifeline,
+    )
 }
 
-fn child(id: &str, restart: Restart, shutdown: Duration, start: impl FnMut(Lifeline) + 'static) -> ChildSpec {
+fn child(
+    id: &str,
+    restart: Restart,
+    shutdown: Duration,
+    start: impl FnMut(Lifeline) + 'static,
+) -> ChildSpec {
     ChildSpec {
         id: id.to_owned(),
         restart,

@@ -28,7 +28,7 @@ const MAX_WORKERS: usize = 1024;
 const MIN_MEMORY: usize = 1 << 20;
 
 /// How often a result may go round through the router, at most.
-const MAX_MAX_HOPS: u32 = 1000;
+const MAX_MAX_HOPS: u16 = 1000;
 
 /// The process as a whole.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -45,7 +45,7 @@ pub(crate) struct RawService {
     /// The budget for event bytes in memory, at least 1MiB; beyond it sources wait.
     memory: ByteSize,
     /// How often a result may go round through the router before it is a dead letter: 1 to 1000.
-    max_hops: u32,
+    max_hops: u16,
     /// The server for `/livez`, `/readyz`, `/metrics` and `/api`; without it there is none.
     admin: Option<RawAdmin>,
 }
@@ -86,7 +86,7 @@ pub struct ServiceConfig {
     /// The budget for event bytes in memory, in bytes.
     pub memory: usize,
     /// How often a result may go round through the router.
-    pub max_hops: u32,
+    pub max_hops: u16,
     /// The admin server, if there shall be one.
     pub admin: Option<AdminConfig>,
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub sinks: Vec<SinkConfig>,
     /// What happens to events that no handler wants.
     pub unmatched: Unmatched,
+    /// The defaults of all handlers, and what holds for sources and sinks.
+    pub supervision: Supervision,
 }
 
 /// What the validation of a component may look at beside its own section.
@@ -138,6 +140,7 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         handlers: handlers.into_iter().collect::<Option<_>>()?,
         sinks: sinks.into_iter().collect::<Option<_>>()?,
         unmatched: unmatched?,
+        supervision,
     })
 }
 

@@ -121,7 +121,11 @@ fn map() -> Kind<dyn HandlerFactory> {
 
 /// Expressions with `??` are wrong.
 fn check_expression(text: &str) -> Result<(), String> {
-    if text.contains("??") { Err(format!("`{text}` is not an expression")) } else { Ok(()) }
+    if text.contains("??") {
+        Err(format!("`{text}` is not an expression"))
+    } else {
+        Ok(())
+    }
 }
 
 /// The kinds of the contract, as far as their options matter here.
@@ -146,7 +150,10 @@ pub fn components() -> Components {
 }
 
 /// Loads files (name, text) in order. File names in the answer are relative to the directory they are written to.
-pub fn load(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<(Config, Vec<String>), Failure> {
+pub fn load(
+    files: &[(&str, &str)],
+    environment: &[(&str, &str)],
+) -> Result<(Config, Vec<String>), Failure> {
     let directory = tempfile::tempdir().unwrap();
     let paths: Vec<PathBuf> = files
         .iter()
@@ -156,12 +163,20 @@ pub fn load(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<(Con
             path
         })
         .collect();
-    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let here = format!("{}/", directory.path().display());
     let lines = |problems: &Problems| problems.to_string().replace(&here, "");
     match config::load(&paths, &components(), environment) {
-        Ok((config, warnings)) => Ok((config, lines(&warnings).lines().map(str::to_owned).collect())),
-        Err(problems) => Err(Failure { text: lines(&problems), problems }),
+        Ok((config, warnings)) => Ok((
+            config,
+            lines(&warnings).lines().map(str::to_owned).collect(),
+        )),
+        Err(problems) => Err(Failure {
+            text: lines(&problems),
+            problems,
+        }),
     }
 }
 

@@ -1,0 +1,322 @@
+//! The whole path in one process: source → router → lanes → sink, with real actors on real threads.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_rt::{Arbiter, System};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use veltrix_actors::mailbox::{Inlet, control};
+use veltrix_actors::{
+    AnySink, Backoff, ChildSpec, Event, Handler, HandlerError, HandlerFactory, Intake, KeySelector,
+    LaneHandler, LaneSpec, Lifeline, MemoryBudget, Output, Registry, Restart, RestartBudget, Route,
+    RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec,
+    StartError, Stop, Supervisor, Target, TypePattern, TypeTable, Unmatched, start_dead_letters,
+    start_lane, start_router, start_sink, start_source, start_supervisor,
+};
+
+/// Numbered events over a few keys and two types.
+struct Numbers(usize, Arc<tokio::sync::Notify>);
+
+impl SourceFactory for Numbers {
+    fn build(&self) -> Result<Box<dyn Source>, StartError> {
+        Ok(Box::new(Numbers(self.0, self.1.clone())))
+    }
+}
+
+impl Source for Numbers {
+    fn run(self: Box<Self>, port: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
+        async move {
+            port.report_ready();
+            let mut types = port.types();
+            let mut next = 0;
+            while next < self.0 && port.room().await {
+                let mut intake = Intake::over(String::new());
+                for number in next..self.0.min(next + 100) {
+                    let line = format!(
+                        r#"{{"specversion":"1.0","id":"{number}","source":"/n","type":"n.{}","subject":"k{}","data":{number}}}"#,
+                        if number % 3 == 0 { "fizz" } else { "other" },
+                        number % 7,
+                    );
+                    intake.push_line(&line, &mut types).unwrap();
+                }
+                next += intake.len();
+                port.submit(intake);
+            }
+            self.1.notify_one();
+            Ok(())
+        }
+        .boxed_local()
+    }
+}
+
+/// Passes events, panics at every `panic_every`-th, and emits a derived result for `fizz`.
+struct Picky {
+    panic_every: usize,
+    failed: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl HandlerFactory for Picky {
+    fn build(&self, _: usize) -> Result<LaneHandler, StartError> {
+        Ok(LaneHandler::Sync(Box::new(Picky {
+            panic_every: self.panic_every,
+            failed: self.failed.clone(),
+        })))
+    }
+}
+
+impl Handler for Picky {
+    fn handle(&mut self, event: &Event<'_>, out: &mut Output<'_>) -> Result<(), HandlerError> {
+        let number: usize = event.data().unwrap().parse().unwrap();
+        out.pass()?;
+        if number % self.panic_every == 1 {
+            let tried = {
+                let mut failed = self.failed.lock().unwrap();
+                let tried = failed.entry(event.id().into_owned()).or_default();
+                *tried += 1;
+                *tried
+            };
+            assert!(tried > 1, "the first attempt at {number} panics");
+        }
+        if number % 1000 == 2 {
+            return Err(HandlerError::permanent("never works"));
+        }
+        if event.event_type() == "n.fizz" {
+            out.emit("n.buzz", &format!("{{\"n\":{number}}}"))?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Default)]
+struct Collect(Arc<Mutex<Vec<String>>>);
+
+impl SinkFactory for Collect {
+    fn build(&self) -> Result<AnySink, StartError> {
+        Ok(AnySink::Sync(Box::new(self.clone())))
+    }
+}
+
+impl Sink for Collect {
+    fn append(&mut self, event: &Event<'_>) -> Result<(), String> {
+        self.0.lock().unwrap().push(event.line().to_owned());
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        0
+    }
+}
+
+fn child(id: &str, restart: Restart, start: impl FnMut(Lifeline) + 'static) -> ChildSpec {
+    ChildSpec {
+        id: id.to_owned(),
+        restart,
+        shutdown: Duration::from_secs(30),
+        start: Box::new(start),
+    }
+}
+
+/// Runs `events` events through `lanes` lanes; returns what the sink got and the counts.
+fn run(events: usize, lanes: usize, is_cut_short: bool) -> (Vec<String>, Arc<Registry>) {
+    let registry = Arc::new(Registry::default());
+    let collected = Collect::default();
+    let (ended, registry_in, collected_in) =
+        (Duration::from_secs(60), registry.clone(), collected.clone());
+    System::new().block_on(async move {
+        let types = Arc::new(TypeTable::default());
+        let budget = MemoryBudget::new(16 << 20);
+        let (dead_letters, sink, router) = (Inlet::new(), Inlet::new(), Inlet::new());
+        let lane_inlets: Vec<_> = (0..lanes).map(|_| Inlet::new()).collect();
+        let lane_spec = LaneSpec {
+            service: "test".into(),
+            handler: "picky".into(),
+            factory: Arc::new(Picky {
+                panic_every: 100,
+                failed: Arc::default(),
+            }),
+            targets: vec![Target {
+                inlet: sink.clone(),
+                sink: Some(registry_in.sink("collect")),
+            }],
+            dead_letters: dead_letters.clone(),
+            unmatched: Unmatched::Drop,
+            attempts: 3,
+            backoff: Backoff::default(),
+            types: types.clone(),
+            budget: budget.clone(),
+            registry: registry_in.clone(),
+        };
+        let router_spec = RouterSpec {
+            routes: vec![Route {
+                patterns: vec![TypePattern::parse("n.>").unwrap()],
+                key: KeySelector::SubjectOrSource,
+                lanes: lane_inlets.clone(),
+                is_conditional: false,
+            }],
+            unmatched: Unmatched::Drop,
+            dead_letters: dead_letters.clone(),
+            max_hops: 16,
+            registry: registry_in.clone(),
+        };
+        let sink_spec = SinkSpec {
+            name: "collect".into(),
+            factory: Arc::new(collected_in),
+            dead_letters: dead_letters.clone(),
+            registry: registry_in.clone(),
+        };
+        let done = Arc::new(tokio::sync::Notify::new());
+        let source_spec = SourceSpec {
+            name: "numbers".into(),
+            factory: Arc::new(Numbers(events, done.clone())),
+            router: router.clone(),
+            types,
+            budget,
+            registry: registry_in.clone(),
+        };
+        let mut children = vec![
+            child("dead-letters", Restart::Permanent, {
+                let (registry, inlet) = (registry_in.clone(), dead_letters.clone());
+                move |lifeline| {
+                    start_dead_letters(
+                        registry.clone(),
+                        inlet.clone(),
+                        &Arbiter::current(),
+                        lifeline,
+                    )
+                }
+            }),
+            child("sink", Restart::Permanent, move |lifeline| {
+                start_sink(
+                    sink_spec.clone(),
+                    sink.clone(),
+                    &Arbiter::new().handle(),
+                    lifeline,
+                );
+            }),
+        ];
+        for (number, inlet) in lane_inlets.into_iter().enumerate() {
+            let spec = lane_spec.clone();
+            children.push(child("lane", Restart::Permanent, move |lifeline| {
+                start_lane(
+                    spec.clone(),
+                    number,
+                    inlet.clone(),
+                    &Arbiter::new().handle(),
+                    lifeline,
+                );
+            }));
+        }
+        children.push(child("router", Restart::Permanent, move |lifeline| {
+            start_router(
+                router_spec.clone(),
+                router.clone(),
+                &Arbiter::current(),
+                lifeline,
+            );
+        }));
+        children.push(child("source", Restart::Transient, move |lifeline| {
+            start_source(source_spec.clone(), &Arbiter::current(), lifeline);
+        }));
+        let (lifeline, watch) = Lifeline::root();
+        let budget = RestartBudget::new(0, Duration::ZERO);
+        let root = Supervisor::new(
+            "root",
+            children,
+            budget,
+            Backoff::default(),
+            registry_in.clone(),
+            lifeline,
+        );
+        let stop = start_supervisor(root);
+        watch.started.await.unwrap();
+        if !is_cut_short {
+            done.notified().await;
+        }
+        control(&stop, Stop);
+        let exited = tokio::time::timeout(ended, watch.exited).await;
+        assert_eq!(
+            exited.expect("the tree stops").unwrap(),
+            veltrix_actors::ExitReason::Normal
+        );
+    });
+    let lines = std::mem::take(&mut *collected.0.lock().unwrap());
+    (lines, registry)
+}
+
+fn value(line: &str) -> serde_json::Value {
+    serde_json::from_str(line).expect(line)
+}
+
+#[test]
+fn a_drain_delivers_every_accepted_event_once_and_in_order_of_its_key() {
+    let (lines, registry) = run(20_000, 4, true);
+    let accepted = usize::try_from(registry.source("numbers").accepted.get()).unwrap();
+    let mut passed = 0;
+    let mut last: HashMap<String, u64> = HashMap::new();
+    for line in &lines {
+        let event = value(line);
+        if event["type"] == "n.buzz" {
+            continue;
+        }
+        passed += 1;
+        let number = event["data"].as_u64().unwrap();
+        let before = last.insert(event["subject"].as_str().unwrap().to_owned(), number);
+        assert!(
+            before.is_none_or(|before| before < number),
+            "{number} after {before:?}"
+        );
+    }
+    let dead = registry.handler("picky").dead_lettered.get() as usize;
+    assert_eq!(passed + dead, accepted);
+    assert!(registry.is_balanced());
+    assert_eq!(registry.in_flight.get(), 0);
+    assert_eq!(registry.credits_in_use.get(), 0);
+    assert_eq!(registry.source("numbers").finished.get() as usize, accepted);
+    let sink = registry.sink("collect");
+    assert_eq!(
+        (sink.offered.get(), sink.waiting.get()),
+        (sink.delivered.get(), 0)
+    );
+}
+
+#[test]
+fn a_failed_event_is_taken_back_and_tried_again_and_a_hopeless_one_is_set_aside() {
+    let (lines, registry) = run(3_000, 1, false);
+    let accepted = registry.source("numbers").accepted.get();
+    assert_eq!(accepted, 3_000);
+    let handler = registry.handler("picky");
+    assert_eq!(
+        handler.panics.get(),
+        accepted.div_ceil(100).min((accepted + 98) / 100)
+    );
+    assert_eq!(handler.dead_lettered.get(), (accepted + 997) / 1000);
+    let unique: std::collections::HashSet<_> = lines
+        .iter()
+        .map(|line| value(line)["id"].to_string())
+        .collect();
+    assert_eq!(unique.len(), lines.len(), "nothing is delivered twice");
+}
+
+#[test]
+fn a_derived_result_carries_its_causes() {
+    let (lines, _) = run(10, 1, false);
+    let buzz = lines
+        .iter()
+        .map(|line| value(line))
+        .find(|event| event["id"] == "3.picky.1")
+        .unwrap();
+    assert_eq!(buzz["type"], "n.buzz");
+    assert_eq!(buzz["source"], "/veltrix/test/picky");
+    assert_eq!(
+        (&buzz["causationid"], &buzz["correlationid"]),
+        (&"3".into(), &"3".into())
+    );
+    assert_eq!(buzz["subject"], "k3");
+    assert_eq!(buzz["data"]["n"], 3);
+}

@@ -1,0 +1,305 @@
+//! The metrics page in the OpenMetrics text format 1.0.
+
+use std::fmt::{Display, Write as _};
+
+use super::Observed;
+
+/// The page's media type.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Writes all metrics.
+pub(super) fn render(observed: &Observed) -> String {
+    let mut page = Page::default();
+    sources(&mut page, observed);
+    handlers(&mut page, observed);
+    sinks(&mut page, observed);
+    process(&mut page, observed);
+    page.finish()
+}
+
+fn sources(page: &mut Page, observed: &Observed) {
+    let sources = observed.registry.sources();
+    let each = |value: fn(&veltrix_actors::SourceStats) -> u64| {
+        sources
+            .iter()
+            .map(move |(name, stats)| (label("source", name), value(stats)))
+    };
+    page.counter(
+        "veltrix_source_received",
+        "Events and would-be events that arrived",
+        each(|s| s.received.get()),
+    );
+    page.counter(
+        "veltrix_source_accepted",
+        "Events that Veltrix answers for",
+        each(|s| s.accepted.get()),
+    );
+    page.counter(
+        "veltrix_source_finished",
+        "Accepted events that are finished",
+        each(|s| s.finished.get()),
+    );
+    page.counter(
+        "veltrix_source_lost",
+        "Accepted events that vanished unfinished: a bug",
+        each(|s| s.lost.get()),
+    );
+    let rejected = sources.iter().flat_map(|(name, stats)| {
+        let name = label("source", name);
+        stats
+            .rejected()
+            .into_iter()
+            .map(move |(reason, count)| (format!("{name},{}", label("reason", reason)), count))
+    });
+    page.counter("veltrix_source_rejected", "Refused events", rejected);
+    let in_flight = sources
+        .iter()
+        .map(|(name, stats)| (label("source", name), stats.in_flight.get()));
+    page.gauge(
+        "veltrix_source_in_flight",
+        "Accepted and not finished events",
+        in_flight,
+    );
+    let balanced = sources
+        .iter()
+        .map(|(name, stats)| (label("source", name), u8::from(stats.is_balanced())));
+    page.gauge(
+        "veltrix_ledger_balanced",
+        "1 while accepted = finished + in flight",
+        balanced,
+    );
+}
+
+fn handlers(page: &mut Page, observed: &Observed) {
+    let handlers = observed.registry.handlers();
+    let each = |value: fn(&veltrix_actors::HandlerStats) -> u64| {
+        handlers
+            .iter()
+            .map(move |(name, stats)| (label("handler", name), value(stats)))
+    };
+    page.counter(
+        "veltrix_handler_received",
+        "Events handed to lanes",
+        each(|h| h.received.get()),
+    );
+    page.counter(
+        "veltrix_handler_matched",
+        "Events handled, their condition held",
+        each(|h| h.matched.get()),
+    );
+    page.counter(
+        "veltrix_handler_filtered",
+        "Events whose condition did not hold",
+        each(|h| h.filtered.get()),
+    );
+    page.counter(
+        "veltrix_handler_missing_paths",
+        "Events without a path that the condition names",
+        each(|h| h.missing.get()),
+    );
+    page.counter(
+        "veltrix_handler_results",
+        "Results emitted",
+        each(|h| h.emitted.get()),
+    );
+    page.counter(
+        "veltrix_handler_errors",
+        "Failed attempts",
+        each(|h| h.errors.get()),
+    );
+    page.counter(
+        "veltrix_handler_panics",
+        "Failed attempts that were panics",
+        each(|h| h.panics.get()),
+    );
+    page.counter(
+        "veltrix_handler_retries",
+        "Attempts after the first",
+        each(|h| h.retries.get()),
+    );
+    let seconds = |value: fn(&veltrix_actors::HandlerStats) -> f64| {
+        handlers
+            .iter()
+            .map(move |(name, stats)| (label("handler", name), value(stats)))
+    };
+    page.counter(
+        "veltrix_handler_busy_seconds",
+        "Time that lanes worked",
+        seconds(|h| h.busy_nanoseconds.seconds()),
+    );
+    page.counter(
+        "veltrix_handler_queue_seconds",
+        "Time that events waited in lanes' mailboxes",
+        seconds(|h| h.queue_nanoseconds.seconds()),
+    );
+}
+
+fn sinks(page: &mut Page, observed: &Observed) {
+    let sinks = observed.registry.sinks();
+    let each = |value: fn(&veltrix_actors::SinkStats) -> u64| {
+        sinks
+            .iter()
+            .map(move |(name, stats)| (label("sink", name), value(stats)))
+    };
+    page.counter(
+        "veltrix_sink_offered",
+        "Events sent to the sink",
+        each(|s| s.offered.get()),
+    );
+    page.counter(
+        "veltrix_sink_delivered",
+        "Events handed over",
+        each(|s| s.delivered.get()),
+    );
+    page.counter(
+        "veltrix_sink_dead_lettered",
+        "Events that the receiver refused for good",
+        each(|s| s.dead_lettered.get()),
+    );
+    page.counter(
+        "veltrix_sink_errors",
+        "Failed attempts",
+        each(|s| s.errors.get()),
+    );
+    page.counter(
+        "veltrix_sink_retries",
+        "Attempts after the first",
+        each(|s| s.retries.get()),
+    );
+    page.counter(
+        "veltrix_sink_bytes",
+        "Bytes of delivered events",
+        each(|s| s.bytes.get()),
+    );
+    let waiting = sinks
+        .iter()
+        .map(|(name, stats)| (label("sink", name), stats.waiting.get()));
+    page.gauge(
+        "veltrix_sink_waiting",
+        "Events offered and not delivered",
+        waiting,
+    );
+}
+
+fn process(page: &mut Page, observed: &Observed) {
+    let registry = &observed.registry;
+    let dead_letters = registry.dead_letters();
+    let dead_letters = dead_letters.iter().map(|((branch, class), count)| {
+        (
+            format!("{},{}", label("branch", branch), label("class", class)),
+            *count,
+        )
+    });
+    page.counter("veltrix_dead_letters", "Events given up", dead_letters);
+    let dropped = registry
+        .dropped()
+        .into_iter()
+        .map(|(rule, count)| (label("rule", rule), count));
+    page.counter("veltrix_dropped", "Events dropped by named rules", dropped);
+    page.counter(
+        "veltrix_restarts",
+        "Actors started again after they failed",
+        one(registry.restarts.get()),
+    );
+    page.gauge(
+        "veltrix_credits_in_use",
+        "Batches sent and not taken over",
+        one(registry.credits_in_use.get()),
+    );
+    page.gauge(
+        "veltrix_memory_used_bytes",
+        "Event bytes in memory",
+        one(observed.budget.used_bytes()),
+    );
+    page.gauge(
+        "veltrix_memory_limit_bytes",
+        "Budget of event bytes in memory",
+        one(observed.budget.limit_bytes()),
+    );
+    page.gauge(
+        "veltrix_event_types",
+        "Interned event types",
+        one(observed.types.len()),
+    );
+    page.info(
+        "veltrix_build",
+        "The running version",
+        &label("version", env!("CARGO_PKG_VERSION")),
+    );
+}
+
+/// The samples of a family without labels.
+fn one<V>(value: V) -> impl Iterator<Item = (String, V)> {
+    std::iter::once((String::new(), value))
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn counter<V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl Iterator<Item = (String, V)>,
+    ) {
+        self.family(name, "counter", help, "_total", samples);
+    }
+
+    fn gauge<V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl Iterator<Item = (String, V)>,
+    ) {
+        self.family(name, "gauge", help, "", samples);
+    }
+
+    fn info(&mut self, name: &str, help: &str, labels: &str) {
+        self.family(
+            name,
+            "info",
+            help,
+            "_info",
+            std::iter::once((labels.to_owned(), 1)),
+        );
+    }
+
+    fn family<V: Display>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        suffix: &str,
+        samples: impl Iterator<Item = (String, V)>,
+    ) {
+        let page = &mut self.0;
+        line(page, format_args!("# TYPE {name} {kind}"));
+        line(page, format_args!("# HELP {name} {help}"));
+        for (labels, value) in samples {
+            if labels.is_empty() {
+                line(page, format_args!("{name}{suffix} {value}"));
+            } else {
+                line(page, format_args!("{name}{suffix}{{{labels}}} {value}"));
+            }
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.0.push_str("# EOF\n");
+        self.0
+    }
+}
+
+fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
+    writeln!(page, "{text}").expect("writing to a string does not fail");
+}
+
+/// A label with its value escaped. Values are names from the config and words of our own, so series are bounded.
+fn label(name: &str, value: &str) -> String {
+    let value = value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
+    format!("{name}=\"{value}\"")
+}

@@ -1,0 +1,83 @@
+//! The admin server: liveness, readiness and metrics for whoever operates the process.
+
+mod metrics;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::http::header::ContentType;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use veltrix_actors::{MemoryBudget, Registry, TypeTable};
+
+/// What the server reads of the running tree.
+#[derive(Clone)]
+pub(crate) struct Observed {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) types: Arc<TypeTable>,
+}
+
+/// Whether the process wants traffic. Shared with the server's thread, which only reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    is_ready: AtomicBool,
+}
+
+impl Health {
+    /// Says whether everything is up and not draining.
+    pub(crate) fn set_ready(&self, is_ready: bool) {
+        self.is_ready.store(is_ready, Ordering::Release);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire)
+    }
+}
+
+/// Binds `listen` and serves on a thread of its own until the process ends.
+///
+/// # Errors
+/// The address cannot be bound.
+pub(crate) fn serve(listen: SocketAddr, observed: Observed, health: Arc<Health>) -> io::Result<()> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(observed.clone()))
+            .app_data(web::Data::from(health.clone()))
+            .route("/livez", web::get().to(live))
+            .route("/readyz", web::get().to(ready))
+            .route("/metrics", web::get().to(metrics))
+    })
+    .workers(1)
+    .disable_signals()
+    .bind(listen)?;
+    for address in server.addrs() {
+        tracing::info!(%address, "admin listening");
+    }
+    actix_rt::spawn(server.run());
+    Ok(())
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(ContentType::plaintext())
+        .body("live\n")
+}
+
+async fn ready(health: web::Data<Health>) -> HttpResponse {
+    match health.is_ready() {
+        true => HttpResponse::Ok()
+            .content_type(ContentType::plaintext())
+            .body("ready\n"),
+        false => HttpResponse::ServiceUnavailable()
+            .content_type(ContentType::plaintext())
+            .body("starting or draining\n"),
+    }
+}
+
+async fn metrics(observed: web::Data<Observed>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(metrics::CONTENT_TYPE)
+        .body(metrics::render(&observed))
+}

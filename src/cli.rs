@@ -1,0 +1,219 @@
+//! The command line: what it takes, and which part of the library each command calls.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use serde_json::json;
+use tracing::level_filters::LevelFilter;
+
+use crate::app;
+use crate::components::{Components, Kind};
+use crate::config::{self, Config, Problems};
+use crate::telemetry::{self, LogFormat};
+
+/// Exit code of a bad config.
+const BAD_CONFIG: u8 = 78;
+
+/// The central event processor: sources, a router, supervised handlers and sinks, wired from a config.
+#[derive(Debug, Parser)]
+#[command(name = "veltrix", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// How log lines are written to standard error.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    log_format: LogFormat,
+
+    /// The least level that is logged: error, warn, info, debug, trace or off.
+    #[arg(long, default_value = "info", global = true)]
+    log_level: LevelFilter,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run until SIGTERM or SIGINT, or until all sources are done.
+    Run(ConfigArgs),
+    /// Print every problem of a config with its place and the valid choices.
+    Validate {
+        #[command(flatten)]
+        config: ConfigArgs,
+
+        /// Fail on warnings too.
+        #[arg(long)]
+        deny_warnings: bool,
+
+        /// How problems are printed to standard output.
+        #[arg(short, long, value_enum, default_value = "text")]
+        output: OutputFormat,
+    },
+    /// Print which sources, handlers and sinks exist, with their options.
+    Components {
+        /// One kind only, such as `file`.
+        kind: Option<String>,
+
+        /// How they are printed.
+        #[arg(short, long, value_enum, default_value = "text")]
+        output: OutputFormat,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArgs {
+    /// A config file or glob; later ones override earlier ones. Without it: VELTRIX_CONFIG, then
+    /// ./config/veltrix.yaml, then /etc/veltrix/veltrix.yaml.
+    #[arg(short, long = "config", value_name = "FILE")]
+    files: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    Text,
+    Json,
+}
+
+impl Cli {
+    /// Runs the command.
+    pub(crate) fn run(self, components: &Components) -> ExitCode {
+        match self.command {
+            Command::Run(config) => {
+                telemetry::start(self.log_format, self.log_level);
+                match load(&config, components) {
+                    Ok((config, warnings)) => {
+                        print(&mut io::stderr(), &warnings.to_string());
+                        ExitCode::from(app::run(config).exit_code())
+                    }
+                    Err(problems) => {
+                        print(&mut io::stderr(), &problems.to_string());
+                        ExitCode::from(BAD_CONFIG)
+                    }
+                }
+            }
+            Command::Validate {
+                config,
+                deny_warnings,
+                output,
+            } => validate(&config, components, deny_warnings, output),
+            Command::Components { kind, output } => list(components, kind.as_deref(), output),
+        }
+    }
+}
+
+fn load(args: &ConfigArgs, components: &Components) -> Result<(Config, Problems), Problems> {
+    let files = config::locate(&args.files)?;
+    config::load(&files, components, config::environment())
+}
+
+fn validate(
+    args: &ConfigArgs,
+    components: &Components,
+    deny_warnings: bool,
+    output: OutputFormat,
+) -> ExitCode {
+    let (is_valid, problems) = match load(args, components) {
+        Ok((_, warnings)) => (!deny_warnings || warnings.is_empty(), warnings),
+        Err(problems) => (false, problems),
+    };
+    match output {
+        OutputFormat::Json => print(&mut io::stdout(), &format!("{}\n", json!(problems))),
+        OutputFormat::Text if problems.is_empty() => {
+            print(&mut io::stdout(), "the config is valid\n")
+        }
+        OutputFormat::Text => print(&mut io::stdout(), &problems.to_string()),
+    }
+    match is_valid {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(BAD_CONFIG),
+    }
+}
+
+fn list(components: &Components, kind: Option<&str>, output: OutputFormat) -> ExitCode {
+    let mut entries = Vec::new();
+    entries.extend(components.sources.iter().map(|kind| entry("source", kind)));
+    entries.extend(
+        components
+            .handlers
+            .iter()
+            .map(|kind| entry("handler", kind)),
+    );
+    entries.extend(components.sinks.iter().map(|kind| entry("sink", kind)));
+    let known: Vec<String> = entries.iter().map(|entry| entry.name.to_owned()).collect();
+    entries.retain(|entry| kind.is_none_or(|kind| kind == entry.name));
+    if entries.is_empty() {
+        let unknown = kind.unwrap_or_default();
+        print(
+            &mut io::stderr(),
+            &format!(
+                "error: no component is called `{unknown}`; known: {}\n",
+                known.join(", ")
+            ),
+        );
+        return ExitCode::from(2);
+    }
+    let text = match output {
+        OutputFormat::Json => {
+            let entries: Vec<_> = entries.iter().map(Entry::json).collect();
+            format!("{}\n", json!(entries))
+        }
+        OutputFormat::Text => entries.iter().map(Entry::text).collect(),
+    };
+    print(&mut io::stdout(), &text);
+    ExitCode::SUCCESS
+}
+
+/// One component as `components` prints it.
+struct Entry {
+    role: &'static str,
+    name: &'static str,
+    summary: &'static str,
+    schema: serde_json::Value,
+}
+
+fn entry<F: ?Sized>(role: &'static str, kind: &Kind<F>) -> Entry {
+    Entry {
+        role,
+        name: kind.name,
+        summary: kind.summary,
+        schema: (kind.schema)().to_value(),
+    }
+}
+
+impl Entry {
+    fn json(&self) -> serde_json::Value {
+        json!({ "role": self.role, "type": self.name, "summary": self.summary, "options": self.schema })
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{} {}: {}\n", self.role, self.name, self.summary);
+        let required: Vec<&str> = self.schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(serde_json::Value::as_str)
+            .collect();
+        for (option, schema) in self.schema["properties"].as_object().into_iter().flatten() {
+            let about = schema["description"]
+                .as_str()
+                .unwrap_or_default()
+                .replace('\n', " ");
+            let default = match &schema["default"] {
+                serde_json::Value::Null if required.contains(&option.as_str()) => {
+                    " (required)".to_owned()
+                }
+                serde_json::Value::Null => String::new(),
+                default => format!(" (default {default})"),
+            };
+            text.push_str(&format!("  {option:16} {about}{default}\n"));
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// Prints data or a message; a reader that went away (`veltrix components | head`) is no failure.
+fn print(to: &mut impl Write, text: &str) {
+    if let Err(error) = to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+        tracing::debug!(%error, "cannot print");
+    }
+}

@@ -1,0 +1,250 @@
+//! Walks JSON text that a source has already validated: finds where tokens start and end, decodes nothing.
+//!
+//! It is our own loop rather than serde_json's visitors because splicing needs the byte positions of keys, separators and closing
+//! braces, which serde does not give. It never recurses, and text that is not JSON after all is an error, never a panic.
+
+use std::borrow::Cow;
+
+/// Keys and most values are short: only beyond this length does a vector search pay.
+const SHORT_STRING_BYTES: usize = 16;
+
+/// The text is not the JSON that its source promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed JSON at byte {offset}")]
+pub(crate) struct Malformed {
+    /// Where in the text, in bytes.
+    pub(crate) offset: usize,
+}
+
+/// A byte range of the scanned text; Copy, unlike `Range`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Span {
+    /// No value: a JSON value is never empty, so no real span ends at 0.
+    pub(crate) const ABSENT: Self = Self { start: 0, end: 0 };
+
+    pub(crate) fn is_absent(self) -> bool {
+        self.end == 0
+    }
+
+    /// The text at this span, or `None` if the span is absent.
+    pub(crate) fn of(self, text: &str) -> Option<&str> {
+        if self.is_absent() {
+            None
+        } else {
+            text.get(self.start..self.end)
+        }
+    }
+}
+
+/// The position of the first byte at or after `position` that is not JSON white space.
+#[inline]
+pub(crate) fn skip_whitespace(bytes: &[u8], mut position: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(position) {
+        position += 1;
+    }
+    position
+}
+
+/// The position after the value that starts at `start`.
+pub(crate) fn skip_value(bytes: &[u8], start: usize) -> Result<usize, Malformed> {
+    match bytes.get(start) {
+        Some(b'"') => skip_string(bytes, start),
+        Some(b'{' | b'[') => skip_container(bytes, start),
+        Some(_) => skip_scalar(bytes, start),
+        None => Err(Malformed { offset: start }),
+    }
+}
+
+/// The position after the closing quote of the string that opens at `open`.
+#[inline]
+pub(crate) fn skip_string(bytes: &[u8], open: usize) -> Result<usize, Malformed> {
+    let mut position = open + 1;
+    let near = (position + SHORT_STRING_BYTES).min(bytes.len());
+    while position < near {
+        match bytes[position] {
+            b'"' => return Ok(position + 1),
+            b'\\' => position += 2,
+            _ => position += 1,
+        }
+    }
+    loop {
+        let rest = bytes.get(position..).ok_or(Malformed { offset: open })?;
+        let found = memchr::memchr2(b'"', b'\\', rest).ok_or(Malformed { offset: open })?;
+        if rest[found] == b'"' {
+            return Ok(position + found + 1);
+        }
+        position += found + 2;
+    }
+}
+
+fn skip_container(bytes: &[u8], open: usize) -> Result<usize, Malformed> {
+    let mut depth = 0usize;
+    let mut position = open;
+    while let Some(&byte) = bytes.get(position) {
+        match byte {
+            b'"' => {
+                position = skip_string(bytes, position)?;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Ok(position + 1);
+                }
+            }
+            _ => {}
+        }
+        position += 1;
+    }
+    Err(Malformed { offset: open })
+}
+
+fn skip_scalar(bytes: &[u8], start: usize) -> Result<usize, Malformed> {
+    let mut end = start;
+    while let Some(byte) = bytes.get(end) {
+        if matches!(
+            byte,
+            b',' | b'}' | b']' | b':' | b' ' | b'\t' | b'\n' | b'\r'
+        ) {
+            break;
+        }
+        end += 1;
+    }
+    if end == start {
+        Err(Malformed { offset: start })
+    } else {
+        Ok(end)
+    }
+}
+
+/// One step through an object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MemberStep {
+    /// The key with its quotes, and where its value starts; the caller reports the value's end through [`ObjectCursor::value_ended`].
+    Member { key: Span, value_start: usize },
+    /// The position of the closing brace.
+    End { close: usize },
+}
+
+/// Steps through the members of an object.
+pub(crate) struct ObjectCursor<'t> {
+    bytes: &'t [u8],
+    position: usize,
+    first: bool,
+}
+
+impl<'t> ObjectCursor<'t> {
+    /// `open` is the position of the opening brace.
+    pub(crate) fn new(bytes: &'t [u8], open: usize) -> Self {
+        Self {
+            bytes,
+            position: open + 1,
+            first: true,
+        }
+    }
+
+    pub(crate) fn step(&mut self) -> Result<MemberStep, Malformed> {
+        let mut position = skip_whitespace(self.bytes, self.position);
+        match self.bytes.get(position) {
+            Some(b'}') => return Ok(MemberStep::End { close: position }),
+            Some(b',') if !self.first => position = skip_whitespace(self.bytes, position + 1),
+            Some(b'"') if self.first => {}
+            _ => return Err(Malformed { offset: position }),
+        }
+        self.first = false;
+        if self.bytes.get(position) != Some(&b'"') {
+            return Err(Malformed { offset: position });
+        }
+        let key = Span {
+            start: position,
+            end: skip_string(self.bytes, position)?,
+        };
+        position = skip_whitespace(self.bytes, key.end);
+        if self.bytes.get(position) != Some(&b':') {
+            return Err(Malformed { offset: position });
+        }
+        Ok(MemberStep::Member {
+            key,
+            value_start: skip_whitespace(self.bytes, position + 1),
+        })
+    }
+
+    pub(crate) fn value_ended(&mut self, end: usize) {
+        self.position = end;
+    }
+}
+
+/// Steps through the elements of an array.
+pub(crate) struct ArrayCursor<'t> {
+    bytes: &'t [u8],
+    position: usize,
+    first: bool,
+}
+
+impl<'t> ArrayCursor<'t> {
+    /// `open` is the position of the opening bracket.
+    pub(crate) fn new(bytes: &'t [u8], open: usize) -> Self {
+        Self {
+            bytes,
+            position: open + 1,
+            first: true,
+        }
+    }
+
+    /// The start of the next element, or `None` after the last.
+    pub(crate) fn step(&mut self) -> Result<Option<usize>, Malformed> {
+        let mut position = skip_whitespace(self.bytes, self.position);
+        match self.bytes.get(position) {
+            Some(b']') => {
+                self.position = position;
+                return Ok(None);
+            }
+            Some(b',') if !self.first => position = skip_whitespace(self.bytes, position + 1),
+            Some(_) if self.first => {}
+            _ => return Err(Malformed { offset: position }),
+        }
+        self.first = false;
+        Ok(Some(position))
+    }
+
+    pub(crate) fn value_ended(&mut self, end: usize) {
+        self.position = end;
+    }
+
+    /// The position after the closing bracket, once [`Self::step`] has returned `None`.
+    pub(crate) fn end(&self) -> usize {
+        self.position + 1
+    }
+}
+
+/// The characters of a JSON string token (`token` has its quotes), copied only if it has escapes.
+pub(crate) fn unescape(token: &str) -> Result<Cow<'_, str>, Malformed> {
+    let inner = token
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .ok_or(Malformed { offset: 0 })?;
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return Ok(Cow::Borrowed(inner));
+    }
+    serde_json::from_str::<String>(token)
+        .map(Cow::Owned)
+        .map_err(|_| Malformed { offset: 0 })
+}
+
+/// What kind of JSON value starts with this text, for error messages.
+pub(crate) fn kind_of(value: &str) -> &'static str {
+    match value.as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a bool",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}

@@ -1,0 +1,4 @@
+//! The built-in handlers, one file or folder each.
+
+pub(crate) mod map;
+pub(crate) mod pass;

@@ -1,0 +1,77 @@
+//! Logs: structured lines on standard error, which they share with the status line.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+
+use indicatif::MultiProgress;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One readable line each.
+    Text,
+    /// One JSON object each.
+    Json,
+}
+
+/// The terminal's bars. Global, because log lines from any thread have to get out of their way.
+static TERMINAL: OnceLock<MultiProgress> = OnceLock::new();
+
+/// Starts logging; the first call in a process counts. Panics become log lines as well.
+pub(crate) fn start(format: LogFormat, level: LevelFilter) {
+    let uses_colour = io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(AroundBars);
+    let started = match format {
+        LogFormat::Text => {
+            tracing::subscriber::set_global_default(lines.with_ansi(uses_colour).finish())
+        }
+        LogFormat::Json => {
+            tracing::subscriber::set_global_default(lines.json().flatten_event(true).finish())
+        }
+    };
+    if started.is_ok() {
+        std::panic::set_hook(Box::new(|panic| {
+            let location = panic.location().map(ToString::to_string);
+            let message = panic
+                .payload_as_str()
+                .unwrap_or("a panic without a message");
+            tracing::error!(location, message, "panic");
+        }));
+    }
+}
+
+/// Where bars are shown, if standard error is a terminal.
+pub(crate) fn terminal() -> Option<&'static MultiProgress> {
+    io::stderr()
+        .is_terminal()
+        .then(|| TERMINAL.get_or_init(MultiProgress::new))
+}
+
+/// Writes log lines to standard error, with the bars taken away meanwhile.
+struct AroundBars;
+
+impl<'a> MakeWriter<'a> for AroundBars {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        Self
+    }
+}
+
+impl Write for AroundBars {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match TERMINAL.get() {
+            Some(bars) => bars.suspend(|| io::stderr().write(bytes)),
+            None => io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
