@@ -4,12 +4,52 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::sync::mpsc::Receiver;
 use veltrix_actors::{Intake, TypeCache, TypeTable};
-
-use crate::tree::Feed;
 
 /// Bytes of the lines where the size is not what is measured: that of the small shop events.
 pub(crate) const SMALL_BYTES: usize = 215;
+
+/// Events that are taken from a channel at once: a batch's worth.
+const TAKEN_EVENTS_MAX: usize = 1_024;
+/// The type of events that arrive by their numbers.
+pub(crate) const ARRIVING_TYPE: &str = "bench.arriving";
+
+/// Gives the next events, or none at the end.
+type Next = Box<dyn FnMut(&mut TypeCache) -> Option<Intake> + Send>;
+
+/// Where a source's events come from.
+pub(crate) enum Feed {
+    /// Always there: the next events to hand over, or none at the end.
+    Ready(Next),
+    /// Numbers from another thread; each becomes the id of a small event.
+    Arriving(Receiver<u64>),
+}
+
+impl Feed {
+    /// The next events, or none at the end.
+    pub(crate) async fn next(&mut self, types: &mut TypeCache) -> Option<Intake> {
+        match self {
+            Self::Ready(next) => next(types),
+            Self::Arriving(numbers) => arrived(numbers, types).await,
+        }
+    }
+}
+
+async fn arrived(numbers: &mut Receiver<u64>, types: &mut TypeCache) -> Option<Intake> {
+    let mut taken = Vec::new();
+    if numbers.recv_many(&mut taken, TAKEN_EVENTS_MAX).await == 0 {
+        return None;
+    }
+    let mut intake = Intake::over(String::with_capacity(taken.len() * SMALL_BYTES));
+    for number in taken {
+        let line = line(number, ARRIVING_TYPE, SMALL_BYTES);
+        intake
+            .push_line(&line, types)
+            .expect("the line is a valid event");
+    }
+    Some(intake)
+}
 
 /// One event of `event_type`, padded to about `bytes`.
 pub(crate) fn line(number: u64, event_type: &str, bytes: usize) -> String {
@@ -46,7 +86,7 @@ pub(crate) fn prepared(
         intakes.push(intake);
     }
     let mut intakes = intakes.into_iter();
-    Ok(Box::new(move |_| intakes.next()))
+    Ok(Feed::Ready(Box::new(move |_| intakes.next())))
 }
 
 /// Events of `bytes` each, parsed while the clock runs, as a source does: at most 256 KiB (or one event) at a time.
@@ -54,7 +94,7 @@ pub(crate) fn parsed(event_type: &str, events: u64, bytes: usize) -> Feed {
     const TEXT_BYTES: usize = 256 * 1024;
     let sample = line(0, event_type, bytes);
     let mut left = events;
-    Box::new(move |types| {
+    Feed::Ready(Box::new(move |types| {
         let count = ((TEXT_BYTES / bytes.max(1)).clamp(1, 1024) as u64).min(left);
         if count == 0 {
             return None;
@@ -67,7 +107,7 @@ pub(crate) fn parsed(event_type: &str, events: u64, bytes: usize) -> Feed {
                 .expect("the sample is a valid event");
         }
         Some(intake)
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -87,7 +127,10 @@ mod tests {
         let mut types = TypeCache::new(table.clone());
         let mut count = |mut feed: Feed| {
             let mut events = 0;
-            while let Some(intake) = feed(&mut types) {
+            let Feed::Ready(next) = &mut feed else {
+                panic!("nothing arrives here")
+            };
+            while let Some(intake) = next(&mut types) {
                 events += intake.len();
             }
             events

@@ -5,6 +5,7 @@
 mod child_process;
 mod feed;
 mod generate_small;
+mod latency;
 mod line_reader;
 mod outputs;
 mod patterns;
@@ -35,6 +36,7 @@ enum Command {
     StraightLine(straight_line::Options),
     Pipeline(pipeline::Options),
     Transport(transport::Options),
+    Latency(latency::Options),
     Patterns(patterns::Options),
 }
 
@@ -44,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         Command::StraightLine(options) => straight_line::run(&options),
         Command::Pipeline(options) => pipeline::run(&options),
         Command::Transport(options) => transport::run(&options),
+        Command::Latency(options) => latency::run(&options),
         Command::Patterns(options) => patterns::run(&options),
     }
 }

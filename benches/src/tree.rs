@@ -10,19 +10,18 @@ use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AnySink, Backoff, Event, Handler, HandlerError, HandlerFactory, Intake, KeySelector,
-    LaneHandler, LaneSpec, Lifeline, MemoryBudget, Output, Registry, RetryPolicy, RootWatch, Route,
-    RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec,
-    StartError, Target, TypeCache, TypePattern, TypeTable, Unmatched, start_dead_letters,
-    start_lane, start_router, start_sink, start_source,
+    AnySink, Backoff, Event, Handler, HandlerError, HandlerFactory, KeySelector, LaneHandler,
+    LaneSpec, Lifeline, MemoryBudget, Output, Registry, RetryPolicy, RootWatch, Route, RouterSpec,
+    Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec, StartError, Target,
+    TypePattern, TypeTable, Unmatched, start_dead_letters, start_lane, start_router, start_sink,
+    start_source,
 };
+
+use crate::feed::Feed;
 
 /// Bytes of events that may be under way at once: the default of `service.memory`.
 const MEMORY_BYTES: usize = 256 * 1024 * 1024;
 const MAX_HOPS: u16 = 16;
-
-/// Gives the next events to hand over, or none at the end.
-pub(crate) type Feed = Box<dyn FnMut(&mut TypeCache) -> Option<Intake> + Send>;
 
 /// What the handlers do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -270,7 +269,7 @@ impl Source for FeedSource {
             let mut types = port.types();
             *start.lock().unwrap_or_else(PoisonError::into_inner) = Some(Mark::now());
             while port.room().await {
-                match feed(&mut types) {
+                match feed.next(&mut types).await {
                     Some(intake) => port.submit(intake),
                     None => break,
                 }
