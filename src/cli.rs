@@ -63,7 +63,7 @@ enum Command {
 struct ConfigArgs {
     /// A config file or glob; later ones override earlier ones. Without it: VELTRIX_CONFIG, then
     /// ./config/veltrix.yaml, then /etc/veltrix/veltrix.yaml.
-    #[arg(short, long = "config", value_name = "FILE")]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
     files: Vec<String>,
 }
 

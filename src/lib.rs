@@ -5,14 +5,15 @@
 
 mod admin;
 mod app;
+mod builtin;
 mod cli;
 mod cloudevents;
 pub mod components;
 pub mod config;
 mod expression;
 mod handlers;
-mod sinks;
 mod lines;
+mod sinks;
 mod sources;
 mod telemetry;
 mod veltrix;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::builtin;
 use crate::cli::Cli;
 use crate::components::Components;
 
@@ -22,12 +23,7 @@ impl Veltrix {
     /// The built-in components.
     pub fn new() -> Self {
         Self {
-            components: Components {
-                sources: vec![],
-                handlers: vec![],
-                sinks: vec![],
-                check_expression: |_| Ok(()),
-            },
+            components: builtin::components(),
         }
     }
 

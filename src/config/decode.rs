@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use super::{
-    message::{self, Complaint},
+    message::{self, Complaint, Wrong},
     node::Scalar,
     path::{KeyPath, Step},
     problems::Reporter,
@@ -18,16 +18,27 @@ use super::{
 /// Problems reported of one piece at most; each costs one more decoding.
 const MAX_ATTEMPTS: usize = 100;
 
-/// Decodes `value`, which stands at `at`; `also` are keys that are valid beside those of `T`, for the error texts.
-///
-/// serde stops at the first error. So the value at fault is taken out and the rest decoded again, until nothing is
-/// wrong with what is left. `None` if anything was.
+/// [`decode_what_is_valid`], but `None` if anything was wrong.
 pub(crate) fn decode<T: DeserializeOwned + JsonSchema>(
     value: &Value,
     at: &KeyPath,
     also: &[&str],
     reporter: &Reporter,
 ) -> Option<T> {
+    let (decoded, clean) = decode_what_is_valid(value, at, also, reporter);
+    decoded.filter(|_| clean)
+}
+
+/// Decodes `value`, which stands at `at`; `also` are keys that are valid beside those of `T`, for the error texts.
+///
+/// serde stops at the first error. So the value at fault is taken out and the rest decoded again, until nothing is
+/// wrong with what is left. Returns what is left, if that is a `T`, and whether it is all.
+pub(crate) fn decode_what_is_valid<T: DeserializeOwned + JsonSchema>(
+    value: &Value,
+    at: &KeyPath,
+    also: &[&str],
+    reporter: &Reporter,
+) -> (Option<T>, bool) {
     let mut pruned = Pruned::new(value.clone());
     let mut pass = Pass {
         at,
@@ -36,9 +47,12 @@ pub(crate) fn decode<T: DeserializeOwned + JsonSchema>(
         clean: true,
         reread: HashMap::new(),
     };
+    if !pass.refuse_lists::<T>(&mut pruned) {
+        return (None, false);
+    }
     for _ in 0..MAX_ATTEMPTS {
         let error = match serde_path_to_error::deserialize::<_, T>(&pruned.value) {
-            Ok(decoded) => return pass.clean.then_some(decoded),
+            Ok(decoded) => return (Some(decoded), pass.clean),
             Err(error) => error,
         };
         let here = local_path(error.path());
@@ -49,10 +63,10 @@ pub(crate) fn decode<T: DeserializeOwned + JsonSchema>(
         pass.clean = false;
         let culprit = pass.report::<T>(&pruned, here, &text);
         if culprit.steps().is_empty() || !pruned.remove(&culprit) {
-            return None;
+            return (None, false);
         }
     }
-    None
+    (None, false)
 }
 
 struct Pass<'a> {
@@ -65,6 +79,30 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// serde takes a list for a struct, field by field in order; here a mapping is a mapping. Returns whether
+    /// anything is left.
+    fn refuse_lists<T: JsonSchema>(&mut self, pruned: &mut Pruned) -> bool {
+        let schema = self.reporter.schema::<T>();
+        let mut lists = Vec::new();
+        misplaced_lists(
+            &pruned.value,
+            Some(SchemaAt::root(&schema)),
+            &KeyPath::ROOT,
+            &mut lists,
+        );
+        // from the end, so that indices before stay as they are
+        lists.iter().rev().all(|list| {
+            self.clean = false;
+            let found = "a list".to_owned();
+            let wrong = Wrong::Kind {
+                expected: "a mapping".to_owned(),
+                found,
+            };
+            message::wrong_value(self.reporter, &self.at.join(list), &wrong);
+            pruned.remove(list)
+        })
+    }
+
     /// `VELTRIX__...=4` and a filled-in `${env:N}` may be a number or a text: if one reading does not fit, try the
     /// other.
     fn reread(&mut self, pruned: &mut Pruned, here: &KeyPath, error: &str) -> bool {
@@ -127,7 +165,7 @@ impl Pass<'_> {
         original: &KeyPath,
         first: String,
     ) {
-        let schema = schemars::schema_for!(T);
+        let schema = self.reporter.schema::<T>();
         let place = here
             .steps()
             .iter()
@@ -150,6 +188,38 @@ impl Pass<'_> {
                 message::missing_key(self.reporter, &mapping, &key, help);
             }
         }
+    }
+}
+
+fn misplaced_lists(
+    value: &Value,
+    schema: Option<SchemaAt<'_>>,
+    path: &KeyPath,
+    found: &mut Vec<KeyPath>,
+) {
+    let below = |step: &Step| schema.and_then(|schema| schema.step(step));
+    match value {
+        Value::Array(_) if schema.is_some_and(SchemaAt::is_mapping) => found.push(path.clone()),
+        Value::Array(items) => {
+            for (index, item) in items
+                .iter()
+                .enumerate()
+                .filter(|(_, item)| item.is_array() || item.is_object())
+            {
+                let step = Step::Index(index);
+                misplaced_lists(item, below(&step), &path.step(step), found);
+            }
+        }
+        Value::Object(map) => {
+            for (key, item) in map
+                .iter()
+                .filter(|(_, item)| item.is_array() || item.is_object())
+            {
+                let step = Step::Key(key.clone());
+                misplaced_lists(item, below(&step), &path.step(step), found);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -246,7 +316,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::units::DurationText;
+    use crate::config::DurationText;
 
     #[derive(Debug, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
@@ -281,7 +351,7 @@ mod tests {
         assert_eq!(decoded.is_some(), problems.is_empty());
         problems
             .iter()
-            .map(|problem| format!("{}", problem.message))
+            .map(|problem| problem.message.clone())
             .collect()
     }
 

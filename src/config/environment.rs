@@ -11,10 +11,11 @@ use serde_json::Value;
 
 use super::{
     layers::Layer,
-    node::Scalar,
-    origins::{Origin, OriginChildren, OriginNode},
+    node::{Node, NodeKind, Scalar},
+    origins::{Origin, OriginChildren, OriginNode, SourceFile, Span},
     problems::{Problem, Problems},
     schema::Schemas,
+    yaml,
 };
 
 /// What marks a variable as an override; levels are parted by `__` as well.
@@ -103,10 +104,29 @@ fn set(tree: &mut Value, keys: &[String], text: &str) {
     *here = Scalar::parse(text).to_json();
 }
 
+/// A YAML scalar, or a list or mapping in brackets; what is no valid YAML is a text.
+fn parse(text: &str) -> Node {
+    let scalar = |scalar| Node {
+        kind: NodeKind::Scalar(scalar),
+        span: Span::START,
+    };
+    if !text.starts_with(['[', '{']) {
+        return scalar(Scalar::parse(text));
+    }
+    let file = SourceFile {
+        name: String::new(),
+        text: text.to_owned(),
+        rank: 0,
+    };
+    match yaml::parse(&Arc::new(file)) {
+        (Some(node), problems) if problems.is_empty() => node,
+        _ => scalar(Scalar::Text(text.to_owned())),
+    }
+}
+
 fn layer(keys: &[String], name: &str, text: &str) -> Layer {
     let origin = Origin::Environment(Arc::from(name));
-    let mut value = config::Value::new(None, ValueKind::from(Scalar::parse(text)));
-    let mut origins = OriginNode::new(origin.clone(), OriginChildren::None);
+    let (mut value, mut origins) = parse(text).split(None, &|_, _| origin.clone());
     origins.text = Some(text.to_owned());
     for key in keys.iter().skip(1).rev() {
         value = config::Value::new(

@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::{
+    json,
     node::Node,
-    origins::{FileLocation, Location, SourceFile, Span},
+    origins::SourceFile,
     problems::{Problem, Problems},
     toml, yaml,
 };
@@ -134,30 +135,7 @@ pub(crate) fn parse(file: &Arc<SourceFile>, extension: &str) -> (Option<Node>, V
     match extension {
         "yaml" | "yml" => yaml::parse(file),
         "toml" => toml::parse(file),
-        "json" => match serde_json::from_str::<serde::de::IgnoredAny>(&file.text) {
-            Ok(_) => yaml::parse(file),
-            Err(error) => {
-                let span = Span {
-                    line: error.line().max(1),
-                    column: error.column().max(1),
-                    length: 1,
-                };
-                let location = Location::File(FileLocation {
-                    file: Arc::clone(file),
-                    span,
-                });
-                let text = error.to_string();
-                let message = text.split(" at line ").next().unwrap_or_default();
-                (
-                    None,
-                    vec![Problem::at(
-                        location,
-                        format!("not valid JSON: {message}"),
-                        None,
-                    )],
-                )
-            }
-        },
+        "json" => json::parse(file),
         _ => {
             let message = format!(
                 "config file `{}`: the format is told by the extension",
@@ -244,5 +222,20 @@ mod tests {
             text.starts_with("error: no config file found\n  help: name a file with -c"),
             "{text}"
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_a_parser_panic(
+            text in "[{}\\[\\]:,&*!|>'\"%@`#?~<\\-=.$\\\\ \n\t\rab0\u{e9}]{0,60}",
+            format in proptest::sample::select(vec!["yaml", "toml", "json"]),
+        ) {
+            let file = Arc::new(SourceFile { name: "fuzz".to_owned(), text, rank: 0 });
+            let (node, problems) = parse(&file, format);
+            if node.is_none() {
+                assert!(!problems.is_empty() || format == "yaml" || format == "json");
+            }
+            problems.iter().for_each(|problem| assert!(!problem.to_string().is_empty()));
+        }
     }
 }

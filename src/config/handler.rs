@@ -8,7 +8,8 @@ use serde_json::Value;
 use veltrix_actors::TypePattern;
 
 use super::{
-    decode::decode,
+    bounded::WholeNumber,
+    decode::decode_what_is_valid,
     event_key::EventKey,
     expression::Expression,
     one_or_many::OneOrMany,
@@ -20,8 +21,8 @@ use super::{
 };
 use crate::components::HandlerFactory;
 
-/// Lanes of one handler at most.
-const MAX_LANES: u32 = 1024;
+/// Lanes of one handler: at least one, and few enough that each is worth an actor.
+type Lanes = WholeNumber<1, 1024>;
 
 pub(crate) const SHARED_KEYS: [&str; 8] = [
     "type",
@@ -50,7 +51,7 @@ pub(crate) struct RawHandler {
     /// What keeps events in order: `subject` (the default; else the source), `source`, `id`, `type`, an extension or `data.<path>`.
     key: Option<String>,
     /// How many events are handled at a time: 1 to 1024. Default 1.
-    lanes: Option<u32>,
+    lanes: Option<Lanes>,
     /// Whether its lanes share threads with others. Default shared; native Rust handlers: thread.
     isolation: Option<Isolation>,
     /// What to do when handling fails; each key left out is taken from the top-level `supervision`.
@@ -125,7 +126,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
     let path = KeyPath::of(["handlers", name]);
     let (shared, options) = section::split(value, &SHARED_KEYS);
     let kind = section::kind(&components.handlers, "handler", value, &path, reporter);
-    let raw: Option<RawHandler> = decode(&shared, &path, &[], reporter);
+    let (raw, _) = decode_what_is_valid::<RawHandler>(&shared, &path, &[], reporter);
     let when_text = raw.as_ref().and_then(|raw| raw.when.clone());
     let when = when_text.map(|text| {
         Expression::check(
@@ -154,7 +155,6 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
     let on = patterns(&raw.on, &path.key("on"), reporter);
     let to = targets(&raw.to, &path.key("to"), context);
     let key = event_key(raw.key.as_deref(), &path.key("key"), reporter);
-    let lanes = lanes(raw.lanes, &path.key("lanes"), reporter);
     Some(HandlerConfig {
         name: name.to_owned(),
         kind: raw.kind,
@@ -165,7 +165,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
         },
         to: to?,
         key: key?,
-        lanes: lanes?,
+        lanes: raw.lanes.map_or(1, Lanes::count),
         isolation: raw.isolation,
         supervision: supervision.unwrap_or_else(|| defaults.clone()),
         factory: factory?,
@@ -237,21 +237,6 @@ fn event_key(text: Option<&str>, path: &KeyPath, reporter: &Reporter) -> Option<
         Err(why) => {
             let help = "valid keys are `subject`, `source`, `id`, `type`, an extension attribute and `data.<path>`";
             reporter.value(path, format!("`{path}`: {why}"), Some(help.to_owned()));
-            None
-        }
-    }
-}
-
-fn lanes(lanes: Option<u32>, path: &KeyPath, reporter: &Reporter) -> Option<usize> {
-    match lanes {
-        None => Some(1),
-        Some(lanes @ 1..=MAX_LANES) => Some(lanes as usize),
-        Some(lanes) => {
-            reporter.value(
-                path,
-                format!("`{path}` must be from 1 to {MAX_LANES}, not {lanes}"),
-                None,
-            );
             None
         }
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     environment, files,
     node::{Node, NodeKind, Scalar},
-    origins::{FileLocation, Location, OriginNode, Origins, SourceFile},
+    origins::{FileLocation, Location, Origin, OriginNode, Origins, SourceFile, Span},
     problems::{Problem, Problems},
     schema::Schemas,
     substitute,
@@ -115,9 +115,13 @@ fn file_layer(node: Node, file: &Arc<SourceFile>, problems: &mut Problems) -> Op
     }
     let (value, origins) = Node {
         kind: NodeKind::Map(kept),
-        span,
+        span: Span::START,
     }
-    .split(file, None);
+    .split(None, &|key, value| Origin::File {
+        file: Arc::clone(file),
+        key,
+        value,
+    });
     let table = value.into_table().unwrap_or_default();
     Some(Layer { table, origins })
 }

@@ -2,12 +2,14 @@
 //!
 //! Every problem is found in one pass and told with its place; what comes out needs no further check.
 
+mod bounded;
 mod decode;
 mod environment;
 mod event_key;
 mod expression;
 mod files;
 mod handler;
+mod json;
 mod layers;
 mod loops;
 mod message;
@@ -37,7 +39,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::components::Components;
 
+pub(crate) use self::one_or_many::OneOrMany;
 pub use self::{
+    bounded::WholeNumber,
     event_key::EventKey,
     expression::{Envelope, Expression},
     files::locate,

@@ -1,10 +1,10 @@
 //! One parsed config file: values with their spans, before layering.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use config::ValueKind;
 
-use super::origins::{Origin, OriginChildren, OriginNode, SourceFile, Span};
+use super::origins::{Origin, OriginChildren, OriginNode, Span};
 
 /// Mappings and lists inside one another at most.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -60,29 +60,28 @@ impl Node {
         }
     }
 
-    /// The value for the `config` crate and, in the same shape, where each part stands.
+    /// The value for the `config` crate and, in the same shape, the origin of each part, made from the spans of its
+    /// key and its value.
     pub(crate) fn split(
         self,
-        file: &Arc<SourceFile>,
         key: Option<Span>,
+        origin_of: &impl Fn(Option<Span>, Span) -> Origin,
     ) -> (config::Value, OriginNode) {
-        let origin = Origin::File {
-            file: Arc::clone(file),
-            key,
-            value: self.span,
-        };
+        let origin = origin_of(key, self.span);
         let (kind, children) = match self.kind {
             NodeKind::Scalar(scalar) => (scalar.into(), OriginChildren::None),
             NodeKind::List(items) => {
-                let (values, origins) =
-                    items.into_iter().map(|item| item.split(file, None)).unzip();
+                let (values, origins) = items
+                    .into_iter()
+                    .map(|item| item.split(None, origin_of))
+                    .unzip();
                 (ValueKind::Array(values), OriginChildren::List(origins))
             }
             NodeKind::Map(entries) => {
                 let mut table = config::Map::with_capacity(entries.len());
                 let mut origins = HashMap::with_capacity(entries.len());
                 for entry in entries {
-                    let (value, origin) = entry.value.split(file, Some(entry.key_span));
+                    let (value, origin) = entry.value.split(Some(entry.key_span), origin_of);
                     table.insert(entry.key.clone(), value);
                     origins.insert(entry.key, origin);
                 }

@@ -4,6 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::path::{KeyPath, Step};
 
+/// What stands for a secret.
+const MASK: &str = "***";
+
+/// Shorter values (`4`, `yes`) are no secrets, and masking them would tear holes into the rest of a message.
+const MIN_MASKED: usize = 4;
+
 /// One config file's name and text, shared by all that points into it.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
@@ -217,9 +223,12 @@ impl Origins {
 
     /// `message` without the secrets that stand at, above or below `path`.
     pub(crate) fn mask(&self, path: &KeyPath, mut message: String) -> String {
-        for (at, secret) in &self.secrets {
-            if at.is_related(path) {
-                message = message.replace(secret, "***");
+        for (_, secret) in self.secrets.iter().filter(|(at, _)| at.is_related(path)) {
+            if secret.len() >= MIN_MASKED {
+                let quoted = format!("{secret:?}");
+                message = message
+                    .replace(secret, MASK)
+                    .replace(quoted.trim_matches('"'), MASK);
             }
         }
         message

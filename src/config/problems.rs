@@ -1,7 +1,8 @@
 //! What is wrong with a config: collected whole, sorted, and told with the place and the way out.
 
-use std::{cell::RefCell, cmp::Ordering, fmt};
+use std::{borrow::Cow, cell::RefCell, cmp::Ordering, collections::HashMap, fmt, rc::Rc};
 
+use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
@@ -166,11 +167,20 @@ impl Serialize for Problem {
 #[serde(transparent)]
 pub struct Problems {
     items: Vec<Problem>,
+    /// Problems beyond [`MAX_PROBLEMS`].
+    #[serde(skip)]
+    omitted: usize,
+    /// Kept apart from `items`, so that no error is lost among the omitted.
+    #[serde(skip)]
+    has_errors: bool,
 }
 
 impl Problems {
     pub(crate) fn push(&mut self, problem: Problem) {
-        if self.items.len() < MAX_PROBLEMS {
+        self.has_errors |= problem.severity == Severity::Error;
+        if self.items.len() >= MAX_PROBLEMS {
+            self.omitted += 1;
+        } else {
             let at = self
                 .items
                 .partition_point(|item| item.order(&problem) != Ordering::Greater);
@@ -189,9 +199,7 @@ impl Problems {
 
     /// Whether any of them stops the start.
     pub fn has_errors(&self) -> bool {
-        self.items
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
+        self.has_errors
     }
 
     /// Whether there is none, not even a warning.
@@ -207,9 +215,9 @@ impl Problems {
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self {
-            items: vec![problem],
-        }
+        let mut problems = Self::default();
+        problems.push(problem);
+        problems
     }
 }
 
@@ -217,7 +225,11 @@ impl fmt::Display for Problems {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.items
             .iter()
-            .try_for_each(|problem| problem.fmt(formatter))
+            .try_for_each(|problem| problem.fmt(formatter))?;
+        match self.omitted {
+            0 => Ok(()),
+            omitted => writeln!(formatter, "and {omitted} more problems"),
+        }
     }
 }
 
@@ -230,13 +242,15 @@ impl std::error::Error for Problems {}
 pub(crate) struct Reporter {
     pub(crate) origins: Origins,
     problems: RefCell<Problems>,
+    /// Schemas made so far by their id: thousands of components share a few.
+    schemas: RefCell<HashMap<Cow<'static, str>, Rc<Schema>>>,
 }
 
 impl Reporter {
     pub(crate) fn new(origins: Origins) -> Self {
         Self {
             origins,
-            problems: RefCell::default(),
+            ..Self::default()
         }
     }
 
@@ -271,6 +285,15 @@ impl Reporter {
             message.into(),
             help,
         );
+    }
+
+    pub(crate) fn schema<T: JsonSchema>(&self) -> Rc<Schema> {
+        let mut schemas = self.schemas.borrow_mut();
+        Rc::clone(
+            schemas
+                .entry(T::schema_id())
+                .or_insert_with(|| Rc::new(schema_for!(T))),
+        )
     }
 
     pub(crate) fn has_errors(&self) -> bool {

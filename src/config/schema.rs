@@ -9,8 +9,8 @@ use super::{
 };
 use crate::components::Components;
 
-/// References followed at most on the way to one schema.
-const MAX_REFERENCES: usize = 16;
+/// References and alternatives followed at most from one place.
+const MAX_REFERENCES: usize = 64;
 
 /// The top-level sections of the config.
 pub(crate) const SECTIONS: [&str; 6] = [
@@ -79,6 +79,19 @@ impl<'a> SchemaAt<'a> {
         Some(Self { here, ..self })
     }
 
+    /// Whether only a mapping may stand here (or nothing).
+    pub(crate) fn is_mapping(self) -> bool {
+        let variants = self.variants();
+        let any_is = |name: &str| {
+            variants.iter().any(|schema| match schema.get("type") {
+                Some(Value::String(kind)) => kind == name,
+                Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == name),
+                _ => false,
+            })
+        };
+        any_is("object") && !any_is("array")
+    }
+
     /// The keys that may stand here.
     pub(crate) fn keys(self) -> Vec<&'a str> {
         let properties = self
@@ -99,12 +112,19 @@ impl<'a> SchemaAt<'a> {
         required.flatten().filter_map(Value::as_str).collect()
     }
 
-    /// The first sentence of what the key's doc comment says.
-    pub(crate) fn description(self, key: &str) -> Option<&'a str> {
+    /// The first sentence of the key's doc comment, to go on after a colon.
+    pub(crate) fn description(self, key: &str) -> Option<String> {
         let schema = self.step(&Step::Key(key.to_owned()))?;
         let text = schema.here.get("description")?.as_str()?;
-        let sentence = text.split("\n\n").next()?.split(". ").next()?;
-        Some(sentence.trim_end_matches('.'))
+        let sentence = text
+            .split("\n\n")
+            .next()?
+            .split(". ")
+            .next()?
+            .trim_end_matches('.');
+        let mut letters = sentence.chars();
+        let first = letters.next()?;
+        Some(format!("{}{}", first.to_lowercase(), letters.as_str()))
     }
 }
 
@@ -167,10 +187,8 @@ fn within<T: JsonSchema>(rest: &[String]) -> Vec<String> {
 }
 
 fn keys_within(schema: &Schema, rest: &[String]) -> Vec<String> {
-    let steps = rest.iter().map(|key| Step::Key(key.clone()));
-    let place = steps.fold(Some(SchemaAt::root(schema)), |at, step| {
-        at.and_then(|at| at.step(&step))
-    });
+    let mut steps = rest.iter().map(|key| Step::Key(key.clone()));
+    let place = steps.try_fold(SchemaAt::root(schema), |at, step| at.step(&step));
     place
         .map(|at| at.keys().into_iter().map(str::to_owned).collect())
         .unwrap_or_default()

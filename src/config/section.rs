@@ -109,3 +109,69 @@ pub(crate) fn kind<'a, F: ?Sized>(
 pub(crate) fn prepare<F: ?Sized>(kind: Option<&Kind<F>>, section: Section<'_>) -> Option<Arc<F>> {
     kind.and_then(|kind| (kind.prepare)(section))
 }
+
+#[cfg(test)]
+impl Section<'_> {
+    /// Lets a component's test see a section with these options, and what is reported of it.
+    pub(crate) fn alone<R>(
+        options: Value,
+        when: Option<&str>,
+        look: impl FnOnce(Section<'_>) -> R,
+    ) -> (R, super::Problems) {
+        let reporter = Reporter::default();
+        let section = Section {
+            name: "alone",
+            path: &KeyPath::of(["alone"]),
+            options,
+            shared: &[],
+            when,
+            envelope: None,
+            reporter: &reporter,
+        };
+        let result = look(section);
+        (result, reporter.into_problems())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Deserialize, JsonSchema)]
+    struct Options {
+        set: BTreeMap<String, String>,
+    }
+
+    #[test]
+    fn a_component_reports_at_its_own_keys() {
+        let (options, problems) = Section::alone(
+            json!({ "set": { "data.x": "1 +" } }),
+            Some("true"),
+            |section| {
+                assert_eq!((section.name(), section.when()), ("alone", Some("true")));
+                section.problem("set.data.x", "`1 +` ends too early");
+                section.warning("set", "is hardly needed");
+                section.options::<Options>()
+            },
+        );
+        assert_eq!(options.map(|options| options.set.len()), Some(1));
+        let found: Vec<_> = problems
+            .iter()
+            .map(|problem| (problem.path.to_string(), problem.message.clone()))
+            .collect();
+        let error = (
+            r#"alone.set."data.x""#.to_owned(),
+            "`alone.set.data.x`: `1 +` ends too early".to_owned(),
+        );
+        let warning = (
+            "alone.set".to_owned(),
+            "`alone.set`: is hardly needed".to_owned(),
+        );
+        assert_eq!(found, [error, warning]);
+    }
+}

@@ -15,6 +15,7 @@ use serde::{
 };
 
 use super::{
+    bounded::WholeNumber,
     names,
     path::KeyPath,
     problems::Reporter,
@@ -27,8 +28,13 @@ const MAX_WORKERS: usize = 1024;
 /// The least memory budget: one batch for each of a few hops.
 const MIN_MEMORY: usize = 1 << 20;
 
-/// How often a result may go round through the router, at most.
-const MAX_MAX_HOPS: u16 = 1000;
+/// How often a result may go round through the router.
+type Hops = WholeNumber<1, 1000>;
+
+const DEFAULT_HOPS: Hops = match Hops::new(16) {
+    Some(hops) => hops,
+    None => panic!("within the limits"),
+};
 
 /// The process as a whole.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -45,7 +51,7 @@ pub(crate) struct RawService {
     /// The budget for event bytes in memory, at least 1MiB; beyond it sources wait.
     memory: ByteSize,
     /// How often a result may go round through the router before it is a dead letter: 1 to 1000.
-    max_hops: u16,
+    max_hops: Hops,
     /// The server for `/livez`, `/readyz`, `/metrics` and `/api`; without it there is none.
     admin: Option<RawAdmin>,
 }
@@ -66,7 +72,7 @@ impl Default for RawService {
             drain_timeout: DurationText(Duration::from_secs(10)),
             workers: Workers::Auto,
             memory: ByteSize(256 << 20),
-            max_hops: 16,
+            max_hops: DEFAULT_HOPS,
             admin: None,
         }
     }
@@ -142,13 +148,6 @@ impl RawService {
             let message = format!("`service.memory` must be at least {least}, not {found}");
             reporter.value(&path.key("memory"), message, None);
         }
-        if !(1..=MAX_MAX_HOPS).contains(&self.max_hops) {
-            let message = format!(
-                "`service.max_hops` must be from 1 to {MAX_MAX_HOPS}, not {}",
-                self.max_hops
-            );
-            reporter.value(&path.key("max_hops"), message, None);
-        }
         if self.data_dir.as_os_str().is_empty() {
             reporter.value(
                 &path.key("data_dir"),
@@ -162,7 +161,7 @@ impl RawService {
             drain_timeout: self.drain_timeout.0,
             workers: self.workers,
             memory: self.memory.0,
-            max_hops: self.max_hops,
+            max_hops: u16::try_from(self.max_hops.get()).expect("its type keeps it below 1001"),
             admin: self
                 .admin
                 .and_then(|admin| admin.validate(&path.key("admin").key("listen"), reporter)),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    decode::decode,
+    decode::decode_what_is_valid,
     names::RESERVED_SINKS,
     path::KeyPath,
     section::{self, Section},
@@ -68,7 +68,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
     }
     let (shared, options) = section::split(value, &SHARED_KEYS);
     let kind = section::kind(&components.sinks, "sink", value, &path, reporter);
-    let raw: Option<RawSink> = decode(&shared, &path, &[], reporter);
+    let (raw, _) = decode_what_is_valid::<RawSink>(&shared, &path, &[], reporter);
     let section = Section {
         name,
         path: &path,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    decode::decode,
+    decode::decode_what_is_valid,
     expression::{Envelope, RawEnvelope},
     path::KeyPath,
     problems::Reporter,
@@ -75,7 +75,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
     let path = KeyPath::of(["sources", name]);
     let (shared, options) = section::split(value, &SHARED_KEYS);
     let kind = section::kind(&components.sources, "source", value, &path, reporter);
-    let raw: Option<RawSource> = decode(&shared, &path, &[], reporter);
+    let (raw, _) = decode_what_is_valid::<RawSource>(&shared, &path, &[], reporter);
     let envelope = raw
         .as_ref()
         .and_then(|raw| raw.validate(&path, components, reporter));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{path::KeyPath, problems::Reporter, units::DurationText};
+use super::{bounded::WholeNumber, path::KeyPath, problems::Reporter, units::DurationText};
 
 /// Which ends of an actor lead to its restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub enum Restart {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawSupervision {
     /// How often one event is tried before it becomes a dead letter; at least 1. Default 3.
-    attempts: Option<u32>,
+    attempts: Option<WholeNumber<1, { u32::MAX }>>,
     /// How long one event may take before its lane counts as hung. Default 2s.
     deadline: Option<DurationText>,
     /// The pause between attempts: grows from `min` to `max`.
@@ -103,10 +103,6 @@ impl RawSupervision {
         path: &KeyPath,
         reporter: &Reporter,
     ) -> Supervision {
-        if self.attempts == Some(0) {
-            let at = path.key("attempts");
-            reporter.value(&at, format!("`{at}` must be at least 1, not 0"), None);
-        }
         for (key, duration) in [("deadline", self.deadline), ("within", self.within)] {
             if duration.is_some_and(|duration| duration.0.is_zero()) {
                 let at = path.key(key);
@@ -115,7 +111,7 @@ impl RawSupervision {
         }
         let backoff = self.backoff.as_ref();
         Supervision {
-            attempts: self.attempts.unwrap_or(defaults.attempts),
+            attempts: self.attempts.map_or(defaults.attempts, WholeNumber::get),
             deadline: self
                 .deadline
                 .map_or(defaults.deadline, |deadline| deadline.0),

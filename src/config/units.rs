@@ -82,7 +82,9 @@ impl fmt::Display for ByteSize {
         let (unit, scale) = SIZE_UNITS
             .iter()
             .filter(|(unit, scale)| {
-                bytes >= *scale && bytes % scale == 0 && (unit.contains('i') || *scale == 1)
+                bytes >= *scale
+                    && bytes.is_multiple_of(*scale)
+                    && (unit.contains('i') || *scale == 1)
             })
             .max_by_key(|(_, scale)| *scale)
             .unwrap_or(&SIZE_UNITS[0]);
@@ -215,7 +217,7 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["10", "", "s", "-1s", "10 parsecs", "1.5s"] {
+        for text in ["10", "", "s", "-1s", "10 parsecs", "1.s"] {
             let error = text.parse::<DurationText>().unwrap_err().to_string();
             assert!(error.contains("`50ms`"), "{text}: {error}");
         }

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    decode::decode,
+    decode::decode_what_is_valid,
     handler::{self, HandlerConfig},
     layers::Tree,
     message, names,
@@ -128,12 +128,19 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
             &["dead-letter", "drop"],
         );
     }
-    presence(&tree, unmatched.as_ref(), reporter);
-    wiring::unused_sinks(&sink_names, &raw_handlers, unmatched_sink, reporter);
+    needs_sources(&tree, reporter);
     wiring::listeners(&raw_sources, service.as_ref(), reporter);
     wiring::file_paths(&raw_sinks, reporter);
     let valid_handlers: Vec<HandlerConfig> = handlers.iter().flatten().cloned().collect();
     wiring::loops(&valid_handlers, &tree, reporter);
+    if !reporter.has_errors() {
+        // beside errors such warnings mislead: a misspelt name leaves the right one unused
+        wiring::unused_sinks(&sink_names, &raw_handlers, unmatched_sink, reporter);
+        if raw_handlers.is_empty() && unmatched_sink.is_none() {
+            let message = "the config has no handlers, so every event is unmatched";
+            reporter.warn(&KeyPath::of(["handlers"]), message, None);
+        }
+    }
     Some(Config {
         service: service?,
         sources: sources.into_iter().collect::<Option<_>>()?,
@@ -144,19 +151,20 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
     })
 }
 
-/// One of the sections that are single mappings; left out, all of its defaults.
+/// One of the sections that are single mappings, without what was reported; left out, all of its defaults.
 fn section<T: DeserializeOwned + schemars::JsonSchema>(
     tree: &Value,
     name: &str,
     reporter: &Reporter,
 ) -> Option<T> {
     let empty = Value::Object(serde_json::Map::new());
-    decode(
+    decode_what_is_valid(
         tree.get(name).unwrap_or(&empty),
         &KeyPath::of([name]),
         &[],
         reporter,
     )
+    .0
 }
 
 fn unknown_sections(tree: &Value, reporter: &Reporter) {
@@ -168,24 +176,12 @@ fn unknown_sections(tree: &Value, reporter: &Reporter) {
     }
 }
 
-/// Without sources nothing can happen; without handlers hardly anything.
-fn presence(tree: &Value, unmatched: Option<&Unmatched>, reporter: &Reporter) {
-    let is_empty = |section: &str| match tree.get(section) {
-        None => true,
-        Some(value) => value.as_object().is_some_and(serde_json::Map::is_empty),
-    };
-    if is_empty("sources") {
+fn needs_sources(tree: &Value, reporter: &Reporter) {
+    let sources = tree.get("sources").and_then(Value::as_object);
+    // what is no mapping has been reported
+    if tree.get("sources").is_none() || sources.is_some_and(serde_json::Map::is_empty) {
         let help = "add one: `sources: { demo: { type: generate, rate: 1 } }`".to_owned();
-        reporter.key(
-            &KeyPath::of(["sources"]),
-            "the config has no sources, so no event can come in",
-            Some(help),
-        );
-    } else if is_empty("handlers") && !matches!(unmatched, Some(Unmatched::Sink(_))) {
-        reporter.warn(
-            &KeyPath::of(["handlers"]),
-            "the config has no handlers, so every event is unmatched",
-            None,
-        );
+        let message = "the config has no sources, so no event can come in";
+        reporter.key(&KeyPath::of(["sources"]), message, Some(help));
     }
 }

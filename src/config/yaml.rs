@@ -15,8 +15,13 @@ use super::{
 
 /// Parses a file of one document. Every duplicate key is a problem of its own; a syntax error is the last one.
 pub(crate) fn parse(file: &Arc<SourceFile>) -> (Option<Node>, Vec<Problem>) {
+    parse_text(file, &file.text)
+}
+
+/// Parses `text`, which stands for the file's own.
+pub(crate) fn parse_text(file: &Arc<SourceFile>, text: &str) -> (Option<Node>, Vec<Problem>) {
     let mut builder = Builder::new(file);
-    let mut parser = Parser::new_from_str(&file.text);
+    let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let step = match event {
             Ok((event, marks)) => builder.on_event(event, marks),

@@ -7,6 +7,7 @@ mod arithmetic;
 mod bindings;
 mod compile;
 mod condition;
+mod envelope;
 mod environment;
 mod error;
 mod locate;
@@ -21,6 +22,7 @@ mod write;
 pub(crate) use bindings::{Bindings, EventView, Slots};
 pub(crate) use compile::{Compiler, Scope, is_attribute_name};
 pub(crate) use condition::{Condition, Verdict};
+pub(crate) use envelope::EnvelopeExpressions;
 pub(crate) use environment::is_timestamp;
 pub(crate) use error::{EvaluationError, ExpressionError};
 pub(crate) use locate::{Located, Member, NodeId, PathTrie};
@@ -32,6 +34,15 @@ pub(crate) use value::Value;
 pub(crate) use write::write_text;
 
 use node::Node;
+
+/// Whether `text` is an expression over an event or over a plain line.
+pub(crate) fn check(text: &str) -> Result<(), String> {
+    let compile = |scope| Compiler::new(scope).compile(text);
+    match compile(Scope::Event).or_else(|error| compile(Scope::Line).map_err(|_| error)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
 /// A compiled expression; it reads the slots of the [`Compiler`] that made it.
 #[derive(Debug, Clone)]

@@ -1,4 +1,5 @@
 //! The built-in handlers, one file or folder each.
 
+pub(crate) mod conditional;
 pub(crate) mod map;
 pub(crate) mod pass;

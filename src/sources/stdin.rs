@@ -13,10 +13,8 @@ use tokio::sync::{Mutex, mpsc};
 use veltrix_actors::{BATCH_BYTES_MAX, Source, SourceFactory, SourcePort, StartError};
 
 use super::{Problem, check_max_event, unless};
-use crate::config::units::ByteSize;
-use crate::lines::{
-    Chunk, EVENT_BYTES_DEFAULT, EnvelopeFactory, Framer, LineEnvelope, LineParser,
-};
+use crate::config::ByteSize;
+use crate::lines::{Chunk, EVENT_BYTES_DEFAULT, EnvelopeFactory, Framer, LineEnvelope, LineParser};
 
 /// Events from standard input, one a line, until it ends.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -138,11 +136,10 @@ impl Thread {
     }
 
     async fn answer(&mut self, framer: &mut Framer) -> Result<usize, StartError> {
-        let (buffer, read) = self
-            .answers
-            .recv()
-            .await
-            .ok_or_else(|| StartError("the thread that reads standard input is gone".to_owned()))?;
+        let (buffer, read) =
+            self.answers.recv().await.ok_or_else(|| {
+                StartError("the thread that reads standard input is gone".to_owned())
+            })?;
         self.is_asked = false;
         framer.put_back(buffer);
         read.map_err(|error| StartError(format!("cannot read standard input: {error}")))
@@ -213,7 +210,13 @@ mod tests {
         Harness::run(move |port| {
             let parser = LineParser::new(&port, "stdin".to_owned(), 1_000, None);
             let framer = Framer::new(1_000, BATCH_BYTES_MAX, port.budget().clone());
-            Box::pin(read(port, Arc::default(), || Ok(input.into()), framer, parser))
+            Box::pin(read(
+                port,
+                Arc::default(),
+                || Ok(input.into()),
+                framer,
+                parser,
+            ))
         })
     }
 
@@ -232,7 +235,10 @@ mod tests {
         writer.join().expect("no panic");
         assert_eq!(result, Ok(()));
         let ids = ids(&lines);
-        assert_eq!((ids.len(), ids[4_999].as_str(), ids[5_000].as_str()), (5_001, "4999", "last"));
+        assert_eq!(
+            (ids.len(), ids[4_999].as_str(), ids[5_000].as_str()),
+            (5_001, "4999", "last")
+        );
         assert_eq!((stats.received.get(), stats.accepted.get()), (5_001, 5_001));
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use veltrix_actors::{Source, SourceFactory, SourcePort, StartError};
 
 use super::{Problem, check_max_event, listening, unless};
-use crate::config::units::{ByteSize, DurationText};
+use crate::config::{ByteSize, DurationText};
 use crate::lines::{
     Chunk, EVENT_BYTES_DEFAULT, EnvelopeFactory, FIRST_READ_BYTES, Framer, LineEnvelope, LineParser,
 };
@@ -176,7 +176,10 @@ impl Connection {
         let envelope = match &settings.envelope {
             Some(build) => {
                 let attributes = build().map_err(|e| e.to_string())?;
-                Some(LineEnvelope::new(attributes, &format!("{}-{}", port.name(), self.peer)))
+                Some(LineEnvelope::new(
+                    attributes,
+                    &format!("{}-{}", port.name(), self.peer),
+                ))
             }
             None => None,
         };
@@ -211,7 +214,8 @@ impl Connection {
         }
         // Connections that fill the budget with unfinished lines would otherwise wait for one another for ever.
         let room = timeout(self.settings.idle_timeout, port.room());
-        room.await.map_err(|_| "no memory for its long line".to_owned())
+        room.await
+            .map_err(|_| "no memory for its long line".to_owned())
     }
 
     async fn take(
@@ -240,7 +244,10 @@ impl Connection {
             port.draining().await;
             sleep(LAST_ANSWER_MAX).await;
         };
-        let writing = timeout(self.settings.idle_timeout, self.stream.write_all(line.as_bytes()));
+        let writing = timeout(
+            self.settings.idle_timeout,
+            self.stream.write_all(line.as_bytes()),
+        );
         tokio::select! {
             biased;
             written = writing => match written {
@@ -285,11 +292,17 @@ mod tests {
         writer.write_all(sent.as_bytes()).await.expect("sent");
         let answer = answers.next_line().await.expect("read").expect("a line");
         let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
-        assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(2), &json!(1)));
+        assert_eq!(
+            (&answer["accepted"], &answer["rejected"]),
+            (&json!(2), &json!(1))
+        );
         assert_eq!(answer["errors"][0]["line"], json!(2));
         assert_eq!(answer["errors"][0]["reason"], json!("not_json"));
         assert_eq!(ids(&harness.take(2).await), ["a", "b"]);
-        writer.write_all(event_line("c").as_bytes()).await.expect("sent");
+        writer
+            .write_all(event_line("c").as_bytes())
+            .await
+            .expect("sent");
         drop(writer);
         let answer = answers.next_line().await.expect("read").expect("a line");
         assert!(answer.contains(r#""accepted":1"#), "{answer}");
@@ -321,11 +334,16 @@ mod tests {
         let block = line.repeat(256);
         let mut sent = 0;
         // Once nothing moves for a while, all buffers on the way are full.
-        while let Ok(written) = timeout(Duration::from_millis(300), stream.write(block.as_bytes())).await {
+        while let Ok(written) =
+            timeout(Duration::from_millis(300), stream.write(block.as_bytes())).await
+        {
             sent += written.expect("written");
         }
         let accepted = harness.stats.accepted.get() as usize * line.len();
-        assert!(accepted < sent && accepted < 2 << 20, "{accepted} of {sent}");
+        assert!(
+            accepted < sent && accepted < 2 << 20,
+            "{accepted} of {sent}"
+        );
         harness.hold(false).await;
         stream.write_all(block.as_bytes()).await.expect("sent");
         harness.take(sent / line.len()).await;

@@ -58,8 +58,7 @@ impl Harness {
             budget: MemoryBudget::new(64 << 20),
             registry: registry.clone(),
         };
-        let actor =
-            SourceActor::create(|ctx| SourceActor::new(spec, Lifeline::detached(), ctx));
+        let actor = SourceActor::create(|ctx| SourceActor::new(spec, Lifeline::detached(), ctx));
         Self {
             lines,
             ended,

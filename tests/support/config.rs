@@ -129,7 +129,7 @@ fn check_expression(text: &str) -> Result<(), String> {
 }
 
 /// The kinds of the contract, as far as their options matter here.
-pub fn components() -> Components {
+pub(crate) fn components() -> Components {
     Components {
         sources: vec![
             kind!("http", Listen),
@@ -150,16 +150,16 @@ pub fn components() -> Components {
 }
 
 /// Loads files (name, text) in order. File names in the answer are relative to the directory they are written to.
-pub fn load(
+pub(crate) fn load(
     files: &[(&str, &str)],
     environment: &[(&str, &str)],
 ) -> Result<(Config, Vec<String>), Failure> {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let paths: Vec<PathBuf> = files
         .iter()
         .map(|(name, text)| {
             let path = directory.path().join(name);
-            std::fs::write(&path, text).unwrap();
+            std::fs::write(&path, text).expect("a written file");
             path
         })
         .collect();
@@ -182,10 +182,9 @@ pub fn load(
 
 /// Why a config is refused.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// As a user sees it.
-    pub text: String,
+    pub(crate) text: String,
     /// As a program sees it.
-    #[allow(dead_code, reason = "not every test file looks at it")]
-    pub problems: Problems,
+    pub(crate) problems: Problems,
 }

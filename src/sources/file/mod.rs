@@ -1,0 +1,220 @@
+//! Lines of files that match globs: read once and done, or followed as they grow.
+
+mod follow;
+mod once;
+mod tail;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use veltrix_actors::{Source, SourceFactory, SourcePort, StartError};
+
+use super::{Problem, check_max_event, unless};
+use crate::config::OneOrMany;
+use crate::config::{ByteSize, DurationText};
+use crate::lines::{EVENT_BYTES_DEFAULT, EnvelopeFactory, LineEnvelope, LineParser};
+
+/// Events from files, one a line.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileOptions {
+    /// Files to read: a path or glob, or a list of them.
+    path: OneOrMany,
+    /// `false` (the default): reads all files in the order of their names and ends; a glob that matches nothing is an error.
+    /// `true`: goes on as files grow, are rotated or truncated, and as new ones match.
+    #[serde(default)]
+    follow: bool,
+    /// How often followed files are looked at (default 250ms).
+    #[serde(default = "poll")]
+    poll: DurationText,
+    /// The longest line that is accepted (default 2MiB); longer ones are skipped and counted.
+    #[serde(default = "max_event")]
+    max_event: ByteSize,
+}
+
+fn poll() -> DurationText {
+    DurationText(Duration::from_millis(250))
+}
+
+fn max_event() -> ByteSize {
+    ByteSize(EVENT_BYTES_DEFAULT)
+}
+
+/// Makes the source; one that is started again goes on where the last one was.
+pub(crate) struct FileFactory {
+    globs: Vec<String>,
+    follow: bool,
+    poll: Duration,
+    event_bytes_max: usize,
+    envelope: Option<EnvelopeFactory>,
+    progress: Arc<Progress>,
+}
+
+/// Bytes of each file whose events were submitted, over all starts of the source: without it, a restart would repeat them.
+#[derive(Debug, Default)]
+struct Progress(Mutex<HashMap<PathBuf, u64>>);
+
+impl Progress {
+    fn get(&self, path: &Path) -> u64 {
+        self.lock().get(path).copied().unwrap_or_default()
+    }
+
+    fn set(&self, path: &Path, offset: u64) {
+        match self.lock().get_mut(path) {
+            Some(known) => *known = offset,
+            None => {
+                self.lock().insert(path.to_owned(), offset);
+            }
+        }
+    }
+
+    fn forget(&self, path: &Path) {
+        self.lock().remove(path);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Checks the options.
+pub(crate) fn prepare(
+    options: FileOptions,
+    envelope: Option<EnvelopeFactory>,
+) -> Result<FileFactory, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let globs = match options.path {
+        OneOrMany::One(glob) => vec![glob],
+        OneOrMany::Many(globs) => globs,
+    };
+    if globs.is_empty() {
+        let message = "names no file, give a path or glob".to_owned();
+        problems.push(("path".to_owned(), message));
+    }
+    for glob in &globs {
+        if let Err(error) = glob::Pattern::new(glob) {
+            let message = format!(
+                "`{glob}` is not a glob: {} at character {}",
+                error.msg, error.pos
+            );
+            problems.push(("path".to_owned(), message));
+        }
+    }
+    if options.poll.0.is_zero() {
+        let message = "`0s` would never rest, give 1ms or more".to_owned();
+        problems.push(("poll".to_owned(), message));
+    }
+    check_max_event(options.max_event, &mut problems);
+    unless(
+        problems,
+        FileFactory {
+            globs,
+            follow: options.follow,
+            poll: options.poll.0,
+            event_bytes_max: options.max_event.0,
+            envelope,
+            progress: Arc::default(),
+        },
+    )
+}
+
+impl SourceFactory for FileFactory {
+    fn build(&self) -> Result<Box<dyn Source>, StartError> {
+        let attributes = match &self.envelope {
+            Some(envelope) => Some(envelope()?),
+            None => None,
+        };
+        Ok(Box::new(FileSource {
+            globs: self.globs.clone(),
+            follow: self.follow.then_some(self.poll),
+            event_bytes_max: self.event_bytes_max,
+            attributes,
+            progress: self.progress.clone(),
+        }))
+    }
+
+    fn is_blocking(&self) -> bool {
+        true
+    }
+}
+
+struct FileSource {
+    globs: Vec<String>,
+    follow: Option<Duration>,
+    event_bytes_max: usize,
+    attributes: Option<Box<dyn crate::lines::LineAttributes>>,
+    progress: Arc<Progress>,
+}
+
+impl Source for FileSource {
+    fn run(self: Box<Self>, port: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
+        let Self {
+            globs,
+            follow,
+            event_bytes_max,
+            attributes,
+            progress,
+        } = *self;
+        let envelope = attributes.map(|attributes| LineEnvelope::new(attributes, port.name()));
+        let parser = LineParser::new(&port, String::new(), event_bytes_max, envelope);
+        let reading = Reading {
+            port,
+            parser,
+            event_bytes_max,
+            progress,
+        };
+        match follow {
+            Some(poll) => Box::pin(follow::run(reading, globs, poll)),
+            None => Box::pin(once::run(reading, globs)),
+        }
+    }
+}
+
+/// What all files of the source share.
+struct Reading {
+    port: SourcePort,
+    parser: LineParser,
+    event_bytes_max: usize,
+    progress: Arc<Progress>,
+}
+
+/// The files that a glob matches now.
+fn matching(glob: &str) -> Result<BTreeSet<PathBuf>, StartError> {
+    let paths = glob::glob(glob).map_err(|error| StartError(format!("`{glob}`: {error}")))?;
+    let mut files = BTreeSet::new();
+    for path in paths {
+        let path = path.map_err(|error| StartError(format!("`{glob}`: {error}")))?;
+        if !path.is_dir() {
+            files.insert(path);
+        }
+    }
+    Ok(files)
+}
+
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> StartError {
+    StartError(format!("cannot {what} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_options_are_named() {
+        let options = r#"{"path":["a/***","ok"],"poll":"0s","max_event":"9TiB"}"#;
+        let problems = prepare(serde_json::from_str(options).expect("options"), None);
+        let problems = problems.err().expect("problems");
+        let keys: Vec<_> = problems.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["path", "poll", "max_event"]);
+        let problems = prepare(
+            serde_json::from_str(r#"{"path":[]}"#).expect("options"),
+            None,
+        );
+        assert!(problems.is_err());
+    }
+}
