@@ -4,8 +4,16 @@
 #[path = "support/process.rs"]
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod process;
+#[path = "support/receiver.rs"]
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod receiver;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::process::Stdio;
 
 use process::{Answer, Process, request};
+use receiver::{HttpReceiver, Received};
 use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
@@ -792,4 +800,194 @@ fn webhooks_are_answered_as_the_specification_says() {
     let ended = process.stop();
     ended.assert_drained();
     assert_eq!(ended.output, [event.as_str(), event.as_str()]);
+}
+
+/// What a binary message has to look like: members of the event beyond the required ones, header, body.
+struct Sent {
+    clause: &'static str,
+    rule: &'static str,
+    members: &'static str,
+    headers: &'static [(&'static str, Option<&'static str>)],
+    body: &'static [u8],
+}
+
+fn sender_rows() -> Vec<Sent> {
+    let row = |clause, rule, members, headers, body| Sent {
+        clause,
+        rule,
+        members,
+        headers,
+        body,
+    };
+    vec![
+        row(
+            "http 3.1.1",
+            "datacontenttype is Content-Type and no other header",
+            r#","datacontenttype":"application/x+json;a=b","data":{"a": 1.50}"#,
+            &[
+                ("content-type", Some("application/x+json;a=b")),
+                ("ce-datacontenttype", None),
+            ],
+            br#"{"a": 1.50}"#,
+        ),
+        row(
+            "json 3.1.2",
+            "JSON data without a type says that it is JSON",
+            r#","data":"text""#,
+            &[("content-type", Some("application/json"))],
+            br#""text""#,
+        ),
+        row(
+            "http 3.1.2",
+            "text is sent as it is",
+            r#","datacontenttype":"text/plain","data":"a\n\"b\"""#,
+            &[("content-type", Some("text/plain"))],
+            b"a\n\"b\"",
+        ),
+        row(
+            "json 3.1.2",
+            "base64 is decoded",
+            r#","datacontenttype":"application/x","data_base64":"AP8=""#,
+            &[
+                ("content-type", Some("application/x")),
+                ("ce-data_base64", None),
+            ],
+            &[0, 255],
+        ),
+        row(
+            "http 3.1.2",
+            "no data is no body",
+            "",
+            &[("content-type", None)],
+            b"",
+        ),
+        row(
+            "http 3.1.3",
+            "every attribute has its header",
+            r#","subject":"s","time":"2018-04-05T03:56:24Z","dataschema":"http://x/y""#,
+            &[
+                ("ce-specversion", Some("1.0")),
+                ("ce-type", Some("t")),
+                ("ce-source", Some("/s")),
+                ("ce-subject", Some("s")),
+                ("ce-time", Some("2018-04-05T03:56:24Z")),
+                ("ce-dataschema", Some("http://x/y")),
+            ],
+            b"",
+        ),
+        row(
+            "http 3.1.3",
+            "extensions, too, in their canonical form",
+            r#","flag":true,"number":-42,"text":"x""#,
+            &[
+                ("ce-flag", Some("true")),
+                ("ce-number", Some("-42")),
+                ("ce-text", Some("x")),
+            ],
+            b"",
+        ),
+        row(
+            "json 2.2",
+            "null is not sent",
+            r#","subject":null"#,
+            &[("ce-subject", None)],
+            b"",
+        ),
+        row(
+            "http 3.1.3.2",
+            "what is not printable ASCII is percent-encoded",
+            r#","subject":"Euro € 😀""#,
+            &[("ce-subject", Some("Euro%20%E2%82%AC%20%F0%9F%98%80"))],
+            b"",
+        ),
+        row(
+            "http 3.1.3.2",
+            "so are space, quote and percent, and nothing else",
+            r#","subject":" \"%~!\u0041""#,
+            &[("ce-subject", Some("%20%22%25~!A"))],
+            b"",
+        ),
+    ]
+}
+
+fn sender_config(receiver: &HttpReceiver) -> String {
+    let sink = |mode: &str| {
+        let address = receiver.address;
+        format!("  {mode}: {{ type: http, url: \"http://{address}/{mode}\", mode: {mode} }}\n")
+    };
+    let moved = sink("structured")
+        .replace("structured:", "moved:")
+        .replace("/structured", "/moved");
+    format!(
+        "service: {{ name: conformance }}\nsources:\n  lines: {{ type: stdin }}\nhandlers:\n  all: {{ on: t, type: pass, to: [binary, structured, batched] }}\n  lost: {{ on: moved, type: pass, to: [moved] }}\nsinks:\n{}{}{}{moved}",
+        sink("binary"),
+        sink("structured"),
+        sink("batched"),
+    )
+}
+
+#[test]
+fn events_are_sent_as_the_specifications_say() {
+    let receiver = HttpReceiver::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = Process::start_in(folder, &sender_config(&receiver), Stdio::piped());
+    let rows = sender_rows();
+    let line = |(id, row): (usize, &Sent)| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t"{}}}"#,
+            row.members
+        )
+    };
+    let lines: Vec<String> = rows.iter().enumerate().map(line).collect();
+    let mut input = process.input();
+    for line in &lines {
+        writeln!(input, "{line}").expect("written");
+    }
+    let moved = r#"{"specversion":"1.0","id":"m","source":"/s","type":"moved"}"#;
+    writeln!(input, "{moved}").expect("written");
+    drop(input);
+    let ended = process.wait();
+    ended.assert_drained();
+    let mut requests: HashMap<String, Vec<Received>> = HashMap::new();
+    for request in receiver.rest() {
+        assert_eq!(request.method, "POST", "webhook 2.1: deliveries are POST");
+        requests
+            .entry(request.path.clone())
+            .or_default()
+            .push(request);
+    }
+    let mut failures = Vec::new();
+    for (id, row) in rows.iter().enumerate() {
+        let is_it = |request: &&Received| request.header("ce-id") == Some(&id.to_string());
+        let request = requests["/binary"].iter().find(is_it).expect("a request");
+        let differs = |(name, value): &&(&str, Option<&str>)| request.header(name) != *value;
+        if request.body != row.body || row.headers.iter().any(|header| differs(&header)) {
+            failures.push(format!("{}: {}: {request:?}", row.clause, row.rule));
+        }
+    }
+    for request in &requests["/structured"] {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        let media_type = request.header("content-type").unwrap_or_default();
+        if !media_type.starts_with("application/cloudevents+json") || !lines.contains(&body) {
+            failures.push(format!(
+                "http 3.2, json 3: the event as it came: {request:?}"
+            ));
+        }
+    }
+    let mut batched = 0;
+    for request in &requests["/batched"] {
+        let media_type = request.header("content-type").unwrap_or_default();
+        let events: Vec<Value> = serde_json::from_slice(&request.body).unwrap_or_default();
+        batched += events.len();
+        if !media_type.starts_with("application/cloudevents-batch+json") || events.is_empty() {
+            failures.push(format!("http 3.3, json 4: a non-empty array: {request:?}"));
+        }
+    }
+    assert_eq!(batched, rows.len(), "http 3.3: every event once");
+    assert!(
+        !requests.contains_key("/elsewhere"),
+        "webhook 2.2: redirects are not followed"
+    );
+    assert_eq!(requests["/moved"].len(), 1);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
