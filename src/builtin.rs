@@ -12,7 +12,7 @@ use crate::handlers::conditional;
 use crate::handlers::{exec, http as http_handler, map, pass};
 use crate::lines::EnvelopeFactory;
 use crate::sinks::{blackhole, file as file_sink, http as http_sink, stdout, tcp as tcp_sink};
-use crate::sources::{file as file_source, generate, stdin, tcp};
+use crate::sources::{file as file_source, generate, http as http_source, stdin, tcp};
 
 /// What is wrong with options: key and message.
 type Wrong = Vec<(String, String)>;
@@ -21,6 +21,11 @@ type Wrong = Vec<(String, String)>;
 pub(crate) fn components() -> Components {
     Components {
         sources: vec![
+            source::<http_source::HttpOptions, _>(
+                "http",
+                "CloudEvents over HTTP: binary, structured and batched",
+                |options, _| http_source::prepare(options),
+            ),
             lines::<stdin::StdinOptions, _>(
                 "stdin",
                 "Events from standard input, one a line",

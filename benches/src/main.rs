@@ -3,13 +3,25 @@
 #![expect(clippy::print_stdout, reason = "figures are this program's output")]
 
 mod child_process;
+mod feed;
 mod generate_small;
+mod latency;
 mod line_reader;
 mod outputs;
+mod patterns;
 mod pipeline;
 mod straight_line;
+mod transport;
+mod tree;
+
+use std::alloc::System;
 
 use clap::{Parser, Subcommand};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// The system's allocator, counted. It costs an atomic addition an allocation, in every benchmark alike.
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[derive(Parser)]
 #[command(about = "Benchmarks of Veltrix and the programs that they are compared with")]
@@ -23,6 +35,9 @@ enum Command {
     GenerateSmall(generate_small::Options),
     StraightLine(straight_line::Options),
     Pipeline(pipeline::Options),
+    Transport(transport::Options),
+    Latency(latency::Options),
+    Patterns(patterns::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -30,5 +45,8 @@ fn main() -> anyhow::Result<()> {
         Command::GenerateSmall(options) => generate_small::run(&options),
         Command::StraightLine(options) => straight_line::run(&options),
         Command::Pipeline(options) => pipeline::run(&options),
+        Command::Transport(options) => transport::run(&options),
+        Command::Latency(options) => latency::run(&options),
+        Command::Patterns(options) => patterns::run(&options),
     }
 }
