@@ -58,7 +58,7 @@ fn http_answers_are_results_of_every_kind() {
     assert!(ended.lines[0].contains(
         r#""id":"0.ask.0","source":"/veltrix/test/ask","type":"answered","subject":"s""#
     ));
-    assert!(ended.lines[0].ends_with(r#""data":{  "plain": true}}"#));
+    assert!(ended.lines[0].ends_with(r#""data":{"plain":true}}"#));
     let own: Vec<String> = [1, 2, 2].iter().map(|id| event(*id, "own", "s")).collect();
     assert_eq!(ended.lines[1..], own);
     assert!(ended.log.contains("no such order"), "{}", ended.log);
