@@ -15,9 +15,11 @@ fn with_handler(handler: &str) -> String {
 }
 
 fn data(lines: &[String]) -> Vec<serde_json::Value> {
+    let event =
+        |line: &String| -> serde_json::Value { serde_json::from_str(line).expect("an event") };
     lines
         .iter()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["data"].clone())
+        .map(|line| event(line)["data"].clone())
         .collect()
 }
 

@@ -114,9 +114,9 @@ fn a_blackhole_delivers_everything_to_nobody() {
 fn ids_by_subject<'a>(bodies: impl Iterator<Item = &'a str>) -> BTreeMap<String, Vec<usize>> {
     let mut ids: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for body in bodies {
-        let event: serde_json::Value = serde_json::from_str(body).unwrap();
-        let id = event["id"].as_str().unwrap().parse().unwrap();
-        let subject = event["subject"].as_str().unwrap().to_owned();
+        let event: serde_json::Value = serde_json::from_str(body).expect("an event");
+        let text = |name: &str| event[name].as_str().expect("a string").to_owned();
+        let (id, subject) = (text("id").parse().expect("a number"), text("subject"));
         ids.entry(subject).or_default().push(id);
     }
     ids

@@ -7,30 +7,30 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A directory that the process runs in.
-pub struct Workspace {
+pub(crate) struct Workspace {
     dir: TempDir,
 }
 
 /// What a process left behind.
-pub struct Ended {
-    pub code: Option<i32>,
-    pub lines: Vec<String>,
-    pub log: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) lines: Vec<String>,
+    pub(crate) log: String,
 }
 
 impl Workspace {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a temporary directory"),
         }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// The lines of a file below the directory.
-    pub fn lines_of(&self, path: &str) -> Vec<String> {
+    pub(crate) fn lines_of(&self, path: &str) -> Vec<String> {
         let path = self.dir.path().join(path);
         let text = std::fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -38,7 +38,7 @@ impl Workspace {
     }
 
     /// Starts the process with these components beside a standard input source called `in`.
-    pub fn command(&self, components: &str) -> Command {
+    pub(crate) fn command(&self, components: &str) -> Command {
         let config = format!(
             "service: {{ name: test, data_dir: ./data, drain_timeout: 10s }}\n\
              sources: {{ in: {{ type: stdin }} }}\n{components}"
@@ -56,7 +56,7 @@ impl Workspace {
     }
 
     /// Runs the process over `events` until it ends.
-    pub fn run(&self, components: &str, events: &[String]) -> Ended {
+    pub(crate) fn run(&self, components: &str, events: &[String]) -> Ended {
         let mut child = self.command(components).spawn().expect("the binary starts");
         let mut stdin = child.stdin.take().expect("it was piped");
         let input = events
@@ -87,7 +87,7 @@ impl From<Output> for Ended {
 
 impl Ended {
     /// It drained, and its closing summary has all of these.
-    pub fn assert_drained(&self, summary: &[&str]) {
+    pub(crate) fn assert_drained(&self, summary: &[&str]) {
         assert_eq!(self.code, Some(0), "{}", self.log);
         let last = self
             .log
@@ -105,7 +105,7 @@ impl Ended {
 }
 
 /// An event with a number as data.
-pub fn event(id: usize, event_type: &str, subject: &str) -> String {
+pub(crate) fn event(id: usize, event_type: &str, subject: &str) -> String {
     format!(
         r#"{{"specversion":"1.0","id":"{id}","source":"/test","type":"{event_type}","subject":"{subject}","data":{{"n": {id}}}}}"#
     )

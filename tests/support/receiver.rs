@@ -1,17 +1,17 @@
 //! An HTTP component on a port of its own: it answers as told and remembers what it was asked.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 #[derive(Clone, Debug, Default)]
-pub struct Request {
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Request {
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Request {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(key, _)| key == name);
         found.next().map(|(_, value)| value.as_str())
     }
@@ -19,14 +19,16 @@ impl Request {
 
 type Requests = Arc<Mutex<Vec<Request>>>;
 
-pub struct Receiver {
+pub(crate) struct Receiver {
     address: SocketAddr,
     requests: Requests,
 }
 
 impl Receiver {
     /// Answers with what `answer` makes of a request and the number of requests before it.
-    pub fn start(answer: impl Fn(&Request, usize) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(
+        answer: impl Fn(&Request, usize) -> String + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let requests = Requests::default();
@@ -41,11 +43,11 @@ impl Receiver {
         Self { address, requests }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/in", self.address)
     }
 
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests
             .lock()
             .expect("no panic while it was held")
@@ -96,7 +98,7 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
 }
 
 /// An answer with a body, or none if `body` is empty.
-pub fn answer(status: &str, content_type: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, content_type: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n{body}"
