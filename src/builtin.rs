@@ -9,10 +9,10 @@ use crate::components::{Components, HandlerFactory, Kind, SinkFactory, SourceFac
 use crate::config::Section;
 use crate::expression::{self, EnvelopeExpressions};
 use crate::handlers::conditional;
-use crate::handlers::{map, pass};
+use crate::handlers::{exec, http as http_handler, map, pass};
 use crate::lines::EnvelopeFactory;
-use crate::sinks::{blackhole, file as file_sink, stdout};
-use crate::sources::{file as file_source, generate, stdin, tcp};
+use crate::sinks::{blackhole, file as file_sink, http as http_sink, stdout, tcp as tcp_sink};
+use crate::sources::{file as file_source, generate, http as http_source, stdin, tcp};
 
 /// What is wrong with options: key and message.
 type Wrong = Vec<(String, String)>;
@@ -21,6 +21,11 @@ type Wrong = Vec<(String, String)>;
 pub(crate) fn components() -> Components {
     Components {
         sources: vec![
+            source::<http_source::HttpOptions, _>(
+                "http",
+                "CloudEvents over HTTP: binary, structured and batched",
+                |options, _| http_source::prepare(options),
+            ),
             lines::<stdin::StdinOptions, _>(
                 "stdin",
                 "Events from standard input, one a line",
@@ -49,6 +54,16 @@ pub(crate) fn components() -> Components {
                 schema: || schema_for!(map::MapOptions),
                 prepare: Arc::new(|section| map::prepare(&section)),
             },
+            handler::<http_handler::HttpOptions, _>(
+                "http",
+                "Posts each event to a component; its answer is the result",
+                http_handler::prepare,
+            ),
+            handler::<exec::ExecOptions, _>(
+                "exec",
+                "Runs a child process: an event a line in, an answer a line out",
+                exec::prepare,
+            ),
             handler::<pass::PassOptions, _>(
                 "pass",
                 "Passes events on; it only routes",
@@ -65,6 +80,16 @@ pub(crate) fn components() -> Components {
                 "stdout",
                 "Standard output, one event a line",
                 stdout::prepare,
+            ),
+            sink::<http_sink::HttpOptions, _>(
+                "http",
+                "Posts events to a receiver, one or many a request",
+                http_sink::prepare,
+            ),
+            sink::<tcp_sink::TcpOptions, _>(
+                "tcp",
+                "A TCP connection, one event a line",
+                tcp_sink::prepare,
             ),
             sink::<blackhole::BlackholeOptions, _>(
                 "blackhole",

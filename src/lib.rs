@@ -12,10 +12,13 @@ pub mod components;
 pub mod config;
 mod expression;
 mod handlers;
+mod http_client;
 mod lines;
+mod native;
 mod sinks;
 mod sources;
 mod telemetry;
 mod veltrix;
 
 pub use veltrix::Veltrix;
+pub use veltrix_actors::{Event, Handler, HandlerError, Outcome, Output, Refusal, Trial};

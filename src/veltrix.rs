@@ -3,10 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use veltrix_actors::Handler;
 
 use crate::builtin;
 use crate::cli::Cli;
 use crate::components::Components;
+use crate::native;
 
 /// A Veltrix process about to start.
 pub struct Veltrix {
@@ -25,6 +29,27 @@ impl Veltrix {
         Self {
             components: builtin::components(),
         }
+    }
+
+    /// Adds a kind of handler written in Rust, which the config names by `type: <name>`; a kind of the same name is
+    /// replaced. `summary` says in one line what it does. `build` makes the handler of each lane from the section's
+    /// options, and a fresh one after a panic; an error keeps the handler from starting.
+    ///
+    /// It has a thread of its own unless its section says `isolation: shared`.
+    pub fn handler<O, H>(
+        mut self,
+        name: &'static str,
+        summary: &'static str,
+        build: impl Fn(&O) -> Result<H, String> + Send + Sync + 'static,
+    ) -> Self
+    where
+        O: DeserializeOwned + JsonSchema + Send + Sync + 'static,
+        H: Handler,
+    {
+        let handlers = &mut self.components.handlers;
+        handlers.retain(|kind| kind.name != name);
+        handlers.push(native::kind(name, summary, build));
+        self
     }
 
     /// Runs the command line of this process.

@@ -41,6 +41,19 @@ struct Slot {
     singly: usize,
 }
 
+impl Slot {
+    /// How many of the waiting events make up the next delivery; at least one.
+    fn count_within(&self, events_max: usize, bytes_max: usize) -> usize {
+        let mut bytes = 0;
+        let fitting = self.waiting.iter().take(events_max).take_while(|waiting| {
+            let (held, index) = waiting;
+            bytes += held.batch.records()[*index].line_bytes();
+            bytes <= bytes_max
+        });
+        fitting.count().max(1)
+    }
+}
+
 impl AsyncSinkActor {
     /// The actor around a sink that was just built.
     pub fn new(
@@ -74,10 +87,8 @@ impl AsyncSinkActor {
         } else {
             self.sink.events_per_delivery().max(1)
         };
-        let events = slot
-            .waiting
-            .drain(..limit.min(slot.waiting.len()))
-            .collect();
+        let count = slot.count_within(limit, self.sink.bytes_per_delivery());
+        let events = slot.waiting.drain(..count).collect();
         slot.singly = slot.singly.saturating_sub(1);
         slot.since = Some(Instant::now());
         slot.failures = 0;

@@ -43,6 +43,11 @@ pub trait AsyncSink: 'static {
 
     /// Events delivered together at most.
     fn events_per_delivery(&self) -> usize;
+
+    /// Bytes of the lines delivered together at most, unless a single event has more.
+    fn bytes_per_delivery(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// Why a delivery failed.

@@ -84,7 +84,7 @@ impl TypeTable {
 }
 
 /// One parser's direct-mapped front of the table: a repeated type costs one comparison, not a shared map's lock.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TypeCache {
     table: Arc<TypeTable>,
     slots: Vec<(Arc<str>, TypeId)>,

@@ -222,14 +222,18 @@ impl Scan<'_, '_> {
         let mut member_count = 0;
         let mut waiting: Option<usize> = None;
         let close = loop {
-            let (key, value_start) = match cursor.step()? {
-                MemberStep::Member { key, value_start } => (key, value_start),
+            let (key, escaped, value_start) = match cursor.step()? {
+                MemberStep::Member {
+                    key,
+                    escaped,
+                    value_start,
+                } => (key, escaped, value_start),
                 MemberStep::End { close } => break close,
             };
             if let Some(record) = waiting.take() {
                 self.found.members[record].next_key_start = Some(key.start);
             }
-            let end = match self.wanted_member(node, key)? {
+            let end = match self.wanted_member(node, key, escaped)? {
                 None => scan::skip_value(self.bytes, value_start)?,
                 Some(child) => {
                     let end = self.value(child, value_start)?;
@@ -265,13 +269,18 @@ impl Scan<'_, '_> {
     }
 
     #[inline]
-    fn wanted_member(&self, node: NodeId, key: Span) -> Result<Option<NodeId>, Malformed> {
-        let inner = &self.bytes[key.start + 1..key.end - 1];
-        if inner.contains(&b'\\') {
+    fn wanted_member(
+        &self,
+        node: NodeId,
+        key: Span,
+        escaped: bool,
+    ) -> Result<Option<NodeId>, Malformed> {
+        if escaped {
             let token = &self.text[key.start..key.end];
             let unescaped = scan::unescape(token).map_err(|_| Malformed { offset: key.start })?;
             return Ok(self.trie.member(node, &unescaped));
         }
+        let inner = &self.bytes[key.start + 1..key.end - 1];
         let members = &self.trie.nodes[node].members;
         Ok(members
             .iter()

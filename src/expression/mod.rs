@@ -5,13 +5,16 @@
 
 mod arithmetic;
 mod bindings;
+mod chain;
 mod compile;
 mod condition;
 mod envelope;
 mod environment;
 mod error;
 mod locate;
+mod lower;
 mod node;
+mod operator;
 mod path;
 mod scan;
 #[cfg(test)]
@@ -20,7 +23,8 @@ mod value;
 mod write;
 
 pub(crate) use bindings::{Bindings, EventView, Slots};
-pub(crate) use compile::{Compiler, Scope, is_attribute_name};
+pub(crate) use chain::is_attribute_name;
+pub(crate) use compile::{Compiler, Scope};
 pub(crate) use condition::{Condition, Verdict};
 pub(crate) use envelope::EnvelopeExpressions;
 pub(crate) use environment::is_timestamp;

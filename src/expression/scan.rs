@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-/// Keys and most values are short: only beyond this length does a vector search pay.
-const SHORT_STRING_BYTES: usize = 16;
+/// How many words of a string are looked at before a vector search starts: keys and most values are shorter.
+const WORDS_BEFORE_SEARCH: usize = 4;
 
 /// The text is not the JSON that its source promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,42 +63,70 @@ pub(crate) fn skip_value(bytes: &[u8], start: usize) -> Result<usize, Malformed>
 /// The position after the closing quote of the string that opens at `open`.
 #[inline]
 pub(crate) fn skip_string(bytes: &[u8], open: usize) -> Result<usize, Malformed> {
+    string_end(bytes, open).map(|(end, _)| end)
+}
+
+/// As [`skip_string`], and whether the string has escapes.
+#[inline]
+fn string_end(bytes: &[u8], open: usize) -> Result<(usize, bool), Malformed> {
     let mut position = open + 1;
-    let near = (position + SHORT_STRING_BYTES).min(bytes.len());
-    while position < near {
-        match bytes[position] {
-            b'"' => return Ok(position + 1),
-            b'\\' => position += 2,
-            _ => position += 1,
-        }
-    }
+    let mut escaped = false;
     loop {
-        let rest = bytes.get(position..).ok_or(Malformed { offset: open })?;
-        let found = memchr::memchr2(b'"', b'\\', rest).ok_or(Malformed { offset: open })?;
-        if rest[found] == b'"' {
-            return Ok(position + found + 1);
+        let found = quote_or_backslash(bytes, position).ok_or(Malformed { offset: open })?;
+        if bytes[found] == b'"' {
+            return Ok((found + 1, escaped));
         }
-        position += found + 2;
+        escaped = true;
+        position = found + 2;
     }
+}
+
+/// Eight bytes at a time first: most strings end before a call into memchr would pay.
+#[inline]
+fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
+    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
+    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
+    let mut position = from;
+    for _ in 0..WORDS_BEFORE_SEARCH {
+        let Some(word) = bytes
+            .get(position..)
+            .and_then(|rest| rest.first_chunk::<8>())
+        else {
+            break;
+        };
+        let word = u64::from_le_bytes(*word);
+        let (quote, backslash) = (word ^ QUOTES, word ^ BACKSLASHES);
+        // The lowest byte that is zero has its top bit set; bytes above it may have theirs set wrongly.
+        let hits = ((quote.wrapping_sub(ONES) & !quote)
+            | (backslash.wrapping_sub(ONES) & !backslash))
+            & TOPS;
+        if hits != 0 {
+            return Some(position + (hits.trailing_zeros() / 8) as usize);
+        }
+        position += 8;
+    }
+    memchr::memchr2(b'"', b'\\', bytes.get(position..)?).map(|found| position + found)
 }
 
 fn skip_container(bytes: &[u8], open: usize) -> Result<usize, Malformed> {
     let mut depth = 0usize;
     let mut position = open;
     while let Some(&byte) = bytes.get(position) {
-        match byte {
-            b'"' => {
+        match CLASSES[usize::from(byte)] {
+            Class::Quote => {
                 position = skip_string(bytes, position)?;
                 continue;
             }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
+            Class::Open => depth += 1,
+            Class::Close => {
                 depth -= 1;
                 if depth == 0 {
                     return Ok(position + 1);
                 }
             }
-            _ => {}
+            Class::Plain | Class::Separator => {}
         }
         position += 1;
     }
@@ -107,11 +135,8 @@ fn skip_container(bytes: &[u8], open: usize) -> Result<usize, Malformed> {
 
 fn skip_scalar(bytes: &[u8], start: usize) -> Result<usize, Malformed> {
     let mut end = start;
-    while let Some(byte) = bytes.get(end) {
-        if matches!(
-            byte,
-            b',' | b'}' | b']' | b':' | b' ' | b'\t' | b'\n' | b'\r'
-        ) {
+    while let Some(&byte) = bytes.get(end) {
+        if matches!(CLASSES[usize::from(byte)], Class::Close | Class::Separator) {
             break;
         }
         end += 1;
@@ -123,11 +148,41 @@ fn skip_scalar(bytes: &[u8], start: usize) -> Result<usize, Malformed> {
     }
 }
 
+/// What a byte outside strings does to a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Plain,
+    Quote,
+    Open,
+    Close,
+    Separator,
+}
+
+static CLASSES: [Class; 256] = {
+    let mut classes = [Class::Plain; 256];
+    classes[b'"' as usize] = Class::Quote;
+    classes[b'{' as usize] = Class::Open;
+    classes[b'[' as usize] = Class::Open;
+    classes[b'}' as usize] = Class::Close;
+    classes[b']' as usize] = Class::Close;
+    classes[b',' as usize] = Class::Separator;
+    classes[b':' as usize] = Class::Separator;
+    classes[b' ' as usize] = Class::Separator;
+    classes[b'\t' as usize] = Class::Separator;
+    classes[b'\n' as usize] = Class::Separator;
+    classes[b'\r' as usize] = Class::Separator;
+    classes
+};
+
 /// One step through an object.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum MemberStep {
-    /// The key with its quotes, and where its value starts; the caller reports the value's end through [`ObjectCursor::value_ended`].
-    Member { key: Span, value_start: usize },
+    /// The key with its quotes, whether it has escapes, and where its value starts; the caller reports the value's end through [`ObjectCursor::value_ended`].
+    Member {
+        key: Span,
+        escaped: bool,
+        value_start: usize,
+    },
     /// The position of the closing brace.
     End { close: usize },
 }
@@ -161,9 +216,10 @@ impl<'t> ObjectCursor<'t> {
         if self.bytes.get(position) != Some(&b'"') {
             return Err(Malformed { offset: position });
         }
+        let (end, escaped) = string_end(self.bytes, position)?;
         let key = Span {
             start: position,
-            end: skip_string(self.bytes, position)?,
+            end,
         };
         position = skip_whitespace(self.bytes, key.end);
         if self.bytes.get(position) != Some(&b':') {
@@ -171,6 +227,7 @@ impl<'t> ObjectCursor<'t> {
         }
         Ok(MemberStep::Member {
             key,
+            escaped,
             value_start: skip_whitespace(self.bytes, position + 1),
         })
     }

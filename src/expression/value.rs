@@ -173,7 +173,9 @@ fn map_tree<'v>(
     loop {
         match cursor.step()? {
             MemberStep::End { close } => return Ok((Box::new(CelMap::from(entries)), close + 1)),
-            MemberStep::Member { key, value_start } => {
+            MemberStep::Member {
+                key, value_start, ..
+            } => {
                 let name = match scan::unescape(&text[key.start..key.end])? {
                     Cow::Borrowed(name) => CelString::from(name),
                     Cow::Owned(name) => CelString::from(name),

@@ -100,4 +100,12 @@ mod tests {
         assert!(error.contains("broken pipe"), "{error}");
         assert_eq!(sink.buffered_bytes(), line.len() + 1);
     }
+
+    #[test]
+    fn has_a_thread_of_its_own_and_no_options() {
+        let options = serde_json::from_str::<StdoutOptions>("{}").unwrap();
+        let factory = prepare(options, "screen").unwrap();
+        assert!(factory.is_blocking());
+        assert!(matches!(factory.build(), Ok(AnySink::Sync(_))));
+    }
 }

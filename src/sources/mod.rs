@@ -2,6 +2,7 @@
 
 pub(crate) mod file;
 pub(crate) mod generate;
+pub(crate) mod http;
 mod listening;
 pub(crate) mod stdin;
 pub(crate) mod tcp;

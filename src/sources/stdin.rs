@@ -92,9 +92,9 @@ struct Reader {
 #[derive(Debug)]
 struct Thread {
     /// Buffers with room, each for one read.
-    ask: thread_channel::Sender<Vec<u8>>,
+    ask: thread_channel::SyncSender<Vec<u8>>,
     /// The buffers again, and how many bytes were added; 0 at the end.
-    answers: mpsc::UnboundedReceiver<(Vec<u8>, io::Result<usize>)>,
+    answers: mpsc::Receiver<(Vec<u8>, io::Result<usize>)>,
     /// A buffer is on its way.
     is_asked: bool,
 }
@@ -103,14 +103,14 @@ impl Reader {
     fn start(&mut self, open: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<&mut Thread> {
         if self.thread.is_none() {
             let input = open()?;
-            let (ask, asked) = thread_channel::channel::<Vec<u8>>();
-            let (answer, answers) = mpsc::unbounded_channel();
+            let (ask, asked) = thread_channel::sync_channel::<Vec<u8>>(1);
+            let (answer, answers) = mpsc::channel(1);
             std::thread::Builder::new()
                 .name("stdin".to_owned())
                 .spawn(move || {
                     for mut buffer in asked {
                         let read = read_once(&input, &mut buffer);
-                        if answer.send((buffer, read)).is_err() {
+                        if answer.blocking_send((buffer, read)).is_err() {
                             return;
                         }
                     }

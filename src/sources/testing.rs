@@ -16,7 +16,7 @@ use veltrix_actors::{
 /// A running source.
 pub(super) struct Harness {
     /// The events' lines as they come out.
-    pub(super) lines: mpsc::UnboundedReceiver<String>,
+    pub(super) lines: mpsc::Receiver<String>,
     /// What the source returned.
     pub(super) ended: oneshot::Receiver<Result<(), StartError>>,
     pub(super) stats: Arc<SourceStats>,
@@ -38,7 +38,7 @@ impl Harness {
     pub(super) fn run(
         run: impl FnOnce(SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> + Send + 'static,
     ) -> Self {
-        let (sender, lines) = mpsc::unbounded_channel();
+        let (sender, lines) = mpsc::channel(1 << 20);
         let (returned, ended) = oneshot::channel();
         let is_held = Rc::new(Cell::new(false));
         let router = Router {
@@ -58,7 +58,7 @@ impl Harness {
             budget: MemoryBudget::new(64 << 20),
             registry: registry.clone(),
         };
-        let actor = SourceActor::create(|ctx| SourceActor::new(spec, Lifeline::detached(), ctx));
+        let actor = SourceActor::create(|ctx| SourceActor::new(spec, Lifeline::root().0, ctx));
         Self {
             lines,
             ended,
@@ -153,7 +153,7 @@ impl SourceFactory for Once {
 }
 
 struct Router {
-    lines: mpsc::UnboundedSender<String>,
+    lines: mpsc::Sender<String>,
     is_held: Rc<Cell<bool>>,
     held: Vec<Custody>,
 }
@@ -168,7 +168,7 @@ impl Handler<Deliver> for Router {
     fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
         for event in deliver.batch.iter() {
             // The test may have seen enough.
-            self.lines.send(event.line().to_owned()).ok();
+            self.lines.try_send(event.line().to_owned()).ok();
         }
         deliver.batch.complete();
         if self.is_held.get() {

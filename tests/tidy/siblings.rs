@@ -5,7 +5,7 @@ use crate::source_text::Line;
 
 const ROOMS: &[&str] = &["sources", "handlers", "sinks"];
 /// Parts of a room that several of its components build on: (room, module). They import no component.
-const SHARED_PARTS: &[(&str, &str)] = &[("sinks", "line_buffer")];
+const SHARED_PARTS: &[(&str, &str)] = &[("sinks", "line_buffer"), ("sinks", "retry")];
 
 /// Dependencies that point the wrong way: up from the actors crate, or sideways between components.
 pub(crate) fn check_imports(

@@ -3,6 +3,8 @@
 //! It stays near the cost of copying the bytes: only the paths that its expressions and edits name are looked at, and the result is
 //! spliced from the untouched bytes.
 
+mod attribute;
+mod compile;
 mod handler;
 mod plan;
 mod problems;

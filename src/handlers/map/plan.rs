@@ -3,18 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::MapOptions;
-use super::problems::{Problems, line_segments};
-use super::rename::Rename;
-use super::splice::{Action, Edits, NoPlace, Splice, Values};
+use super::attribute::{attribute_text, check_attribute};
+use super::rename::{NewData, Rename};
+use super::splice::{Edits, NoPlace, Splice, Values};
 use super::view::RawLine;
 use crate::expression::{
-    Bindings, Compiler, EvaluationError, EventView, Expression, Located, Malformed, Path, PathTrie,
-    Scope, Slots, Span, Verdict, is_timestamp, kind_of, skip_whitespace, unescape,
+    Bindings, Compiler, EvaluationError, EventView, Expression, Located, Malformed, PathTrie,
+    Slots, Span, Verdict, skip_whitespace,
 };
-
-/// The longest attribute, in bytes of JSON text: the sources refuse longer ones.
-const MAX_ATTRIBUTE_BYTES: usize = 65_535;
 
 /// An event that this map cannot handle; it would fail again however often it is tried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,122 +58,34 @@ pub(crate) struct MapScratch {
     spans: Vec<Span>,
 }
 
+/// One `set`.
 #[derive(Debug)]
-struct SetRule {
-    key: String,
+pub(super) struct SetRule {
+    pub(super) key: String,
     /// The attribute it sets; `None` for data.
-    attribute: Option<Box<str>>,
-    expression: Expression,
+    pub(super) attribute: Option<Box<str>>,
+    pub(super) expression: Expression,
 }
 
 /// A compiled map; lanes share it.
 #[derive(Debug)]
 pub(crate) struct MapPlan {
-    rename: Option<Rename>,
-    slots: Slots,
-    when: Option<Expression>,
-    sets: Vec<SetRule>,
-    edits: Edits,
+    pub(super) rename: Option<Rename>,
+    pub(super) slots: Slots,
+    pub(super) when: Option<Expression>,
+    pub(super) sets: Vec<SetRule>,
+    pub(super) edits: Edits,
     /// Attributes that `remove` takes away.
-    removed_attributes: Vec<Box<str>>,
+    pub(super) removed_attributes: Vec<Box<str>>,
     /// An attribute is edited, so the whole line must be scanned to write it.
-    edits_attributes: bool,
-    looks_into_data: bool,
+    pub(super) edits_attributes: bool,
+    pub(super) looks_into_data: bool,
 }
 
 impl MapPlan {
-    /// Compiles a map; on failure, all problems as (key path, message).
-    pub(crate) fn compile(
-        options: &MapOptions,
-        when: Option<&str>,
-    ) -> Result<Self, Vec<(String, String)>> {
-        let mut problems = Problems::default();
-        let mut compiler = Compiler::new(Scope::Event);
-        let rename = Rename::compile(&options.rename, &mut problems);
-        let when = when.and_then(|text| {
-            compiler
-                .compile(text)
-                .map_err(|error| problems.add("when", error.to_string()))
-                .ok()
-        });
-        let mut edits = Edits::default();
-        let mut edited: Vec<Path> = Vec::new();
-        let mut sets = Vec::new();
-        for (target, text) in &options.set {
-            let key = format!("set.{target}");
-            let expression = compiler
-                .compile(text)
-                .map_err(|error| problems.add(key.as_str(), error.to_string()))
-                .ok();
-            let Some(path) = problems.editable(&key, target) else {
-                continue;
-            };
-            if !apart(&key, &path, &edited, rename.as_ref(), &mut problems) {
-                continue;
-            }
-            if let Some(expression) = expression {
-                let action = Action::Put(sets.len());
-                edits.add(
-                    compiler.trie_mut(),
-                    &line_segments(&path),
-                    &path.to_string(),
-                    action,
-                );
-                let attribute = (&*path.root != "data").then(|| path.root.clone());
-                sets.push(SetRule {
-                    key,
-                    attribute,
-                    expression,
-                });
-            }
-            edited.push(path);
-        }
-        let mut removed_attributes = Vec::new();
-        for (index, text) in options.remove.iter().enumerate() {
-            let key = format!("remove[{index}]");
-            let Some(path) = problems.editable_part(&key, text) else {
-                continue;
-            };
-            if !apart(&key, &path, &edited, rename.as_ref(), &mut problems) {
-                continue;
-            }
-            edits.add(
-                compiler.trie_mut(),
-                &line_segments(&path),
-                &path.to_string(),
-                Action::Remove,
-            );
-            if &*path.root != "data" {
-                removed_attributes.push(path.root.clone());
-            }
-            edited.push(path);
-        }
-        let slots = compiler.finish();
-        if let Some(rename) = &rename {
-            refuse_stale_reads(rename, &slots, &mut problems);
-        }
-        if !problems.is_empty() {
-            return Err(problems.into_found());
-        }
-        let edits_attributes = edited.iter().any(|path| &*path.root != "data");
-        let mut expressions = when.iter().chain(sets.iter().map(|rule| &rule.expression));
-        let looks_into_data =
-            edits.touch(Compiler::DATA) || expressions.any(Expression::reads_paths);
-        Ok(Self {
-            rename,
-            slots,
-            when,
-            sets,
-            edits,
-            removed_attributes,
-            edits_attributes,
-            looks_into_data,
-        })
-    }
-
     /// Whether a result may differ from its event in more than the value of `data`.
     pub(crate) fn changes_envelope(&self) -> bool {
-        let is_envelope = |path: &Path| path.segments.is_empty() || &*path.root != "data";
+        let is_envelope = |path: &crate::expression::Path| path.segments.is_empty() || &*path.root != "data";
         let renames = self.rename.iter().flat_map(|rename| &rename.moves);
         self.edits_attributes || renames.flat_map(|(from, to)| [from, to]).any(is_envelope)
     }
@@ -242,13 +150,17 @@ impl MapPlan {
             return Ok(None);
         };
         renamed.clear();
-        if !rename.apply(event, &mut scratch.located, &mut scratch.spans, renamed)? {
+        let Some(data) = rename.apply(event, &mut scratch.located, &mut scratch.spans, renamed)?
+        else {
             return Ok(None);
-        }
+        };
         let line = std::str::from_utf8(renamed).map_err(|error| Malformed {
             offset: error.valid_up_to(),
         })?;
-        Ok(Some(RawLine::new(line)?))
+        Ok(Some(match data {
+            NewData::At(span) => RawLine::with_data(line, span),
+            NewData::Unknown => RawLine::new(line)?,
+        }))
     }
 
     fn write_line<'a>(
@@ -443,79 +355,4 @@ fn judge(when: &Expression, bindings: &Bindings<'_>) -> Result<Option<Applied>, 
         Verdict::Fails => Ok(Some(Applied::Refused)),
         Verdict::Missing(path) => Ok(Some(Applied::Missing(path))),
     }
-}
-
-/// Whether `path` may be edited beside the other edits and the renames; adds the problem if not.
-fn apart(
-    key: &str,
-    path: &Path,
-    edited: &[Path],
-    rename: Option<&Rename>,
-    problems: &mut Problems,
-) -> bool {
-    if let Some(other) = edited
-        .iter()
-        .find(|other| other.covers(path) || path.covers(other))
-    {
-        problems.add(
-            key,
-            format!("'{path}' overlaps '{other}', which is edited too"),
-        );
-        return false;
-    }
-    for (from, to) in rename.map_or(&[][..], |rename| &rename.moves) {
-        if from.covers(path) && from != path {
-            problems.add(
-                key,
-                format!("'{from}' is renamed to '{to}' before this: name the new path"),
-            );
-            return false;
-        }
-        if path.covers(to) && to != path {
-            problems.add(
-                key,
-                format!("'{path}' would take the place of '{to}', which rename has just written"),
-            );
-            return false;
-        }
-    }
-    true
-}
-
-/// Expressions that read what has been renamed away would only ever find it missing.
-fn refuse_stale_reads(rename: &Rename, slots: &Slots, problems: &mut Problems) {
-    for read in slots.paths().filter_map(|name| name.parse::<Path>().ok()) {
-        if let Some((from, to)) = rename.moves.iter().find(|(from, _)| from.covers(&read)) {
-            problems.add(
-                format!("rename.{from}"),
-                format!("an expression reads '{read}', but expressions see the event after rename: read '{to}'"),
-            );
-        }
-    }
-}
-
-/// Whether the JSON text may be the value of an attribute: a string, or for an extension also a bool or an integer of 32 bits
-/// (CloudEvents 1.0, "Type System"); if not, what it is.
-pub(crate) fn check_attribute(name: &str, value: &str) -> Result<(), Cow<'static, str>> {
-    if value.len() > MAX_ATTRIBUTE_BYTES {
-        return Err(format!("longer than {MAX_ATTRIBUTE_BYTES} bytes").into());
-    }
-    let extension = !matches!(name, "subject" | "time" | "datacontenttype" | "dataschema");
-    match value.as_bytes().first() {
-        Some(b'"') if value == "\"\"" => Err("an empty string".into()),
-        Some(b'"') if name == "time" && !unescape(value).is_ok_and(|text| is_timestamp(&text)) => {
-            Err(format!("{value}, which is not an RFC 3339 time").into())
-        }
-        Some(b'"') => Ok(()),
-        Some(b't' | b'f') if extension => Ok(()),
-        Some(b'-' | b'0'..=b'9') if extension && value.parse::<i32>().is_ok() => Ok(()),
-        Some(b'-' | b'0'..=b'9') if extension => {
-            Err(format!("{value}: a number must be an integer of 32 bits").into())
-        }
-        _ => Err(kind_of(value).into()),
-    }
-}
-
-fn attribute_text(value: &[u8]) -> Result<&str, Cow<'static, str>> {
-    std::str::from_utf8(value).map_err(|_| Cow::from("text that is not UTF-8"))
 }

@@ -285,6 +285,11 @@ fn data_that_is_no_object_is_an_error_or_left_alone() {
         r#"{"data_base64":"AA=="}"#,
         "binary",
     );
+    fails(
+        json!({"rename": {"tier": "data.tier"}}),
+        r#"{"tier":"gold","data_base64":"AA=="}"#,
+        "binary",
+    );
     gives(
         json!({"set": {"data.a": "1"}}),
         r#"{"id":"1"}"#,

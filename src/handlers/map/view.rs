@@ -19,6 +19,11 @@ impl<'a> RawLine<'a> {
         let data = member(line, "data")?.unwrap_or(Span::ABSENT);
         Ok(Self { line, data })
     }
+
+    /// As [`Self::new`], where the caller knows where `data` stands.
+    pub(crate) fn with_data(line: &'a str, data: Span) -> Self {
+        Self { line, data }
+    }
 }
 
 impl<'a> EventView<'a> for RawLine<'a> {
@@ -44,7 +49,10 @@ fn member(line: &str, name: &str) -> Result<Option<Span>, Malformed> {
     let bytes = line.as_bytes();
     let mut found = None;
     let mut cursor = ObjectCursor::new(bytes, skip_whitespace(bytes, 0));
-    while let MemberStep::Member { key, value_start } = cursor.step()? {
+    while let MemberStep::Member {
+        key, value_start, ..
+    } = cursor.step()?
+    {
         let end = skip_value(bytes, value_start)?;
         if unescape(&line[key.start..key.end])? == name {
             found = Some(Span {

@@ -65,10 +65,11 @@ impl Progress {
     }
 
     fn set(&self, path: &Path, offset: u64) {
-        match self.lock().get_mut(path) {
+        let mut known = self.lock();
+        match known.get_mut(path) {
             Some(known) => *known = offset,
             None => {
-                self.lock().insert(path.to_owned(), offset);
+                known.insert(path.to_owned(), offset);
             }
         }
     }

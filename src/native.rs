@@ -1,0 +1,137 @@
+//! Handlers written in Rust: what [`crate::Veltrix::handler`] makes of a user's own type.
+
+use std::sync::Arc;
+
+use schemars::{JsonSchema, schema_for};
+use serde::de::DeserializeOwned;
+use veltrix_actors::{Handler, HandlerFactory, LaneHandler, StartError};
+
+use crate::components::Kind;
+use crate::handlers::conditional;
+
+type Build<O, H> = Arc<dyn Fn(&O) -> Result<H, String> + Send + Sync>;
+
+/// Builds a handler for each lane from the options of its section.
+struct NativeFactory<O, H> {
+    options: O,
+    build: Build<O, H>,
+}
+
+impl<O, H> HandlerFactory for NativeFactory<O, H>
+where
+    O: Send + Sync,
+    H: Handler,
+{
+    fn build(&self, _: usize) -> Result<LaneHandler, StartError> {
+        let handler = (self.build)(&self.options).map_err(StartError)?;
+        Ok(LaneHandler::Sync(Box::new(handler)))
+    }
+
+    /// Nobody knows what it does, so it cannot hold others up unless the config allows it.
+    fn is_isolated(&self) -> bool {
+        true
+    }
+}
+
+/// The kind that `type: <name>` stands for.
+pub(crate) fn kind<O, H>(
+    name: &'static str,
+    summary: &'static str,
+    build: impl Fn(&O) -> Result<H, String> + Send + Sync + 'static,
+) -> Kind<dyn HandlerFactory>
+where
+    O: DeserializeOwned + JsonSchema + Send + Sync + 'static,
+    H: Handler,
+{
+    let build: Build<O, H> = Arc::new(build);
+    Kind {
+        name,
+        summary,
+        schema: || schema_for!(O),
+        prepare: Arc::new(move |section| {
+            let factory = NativeFactory {
+                options: section.options::<O>()?,
+                build: Arc::clone(&build),
+            };
+            conditional::wrap(&section, Arc::new(factory))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Section;
+    use serde::Deserialize;
+    use veltrix_actors::{Event, HandlerError, Output, Trial};
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Limit {
+        /// Larger numbers are flagged.
+        above: u64,
+    }
+
+    struct Flag(u64);
+
+    impl Handler for Flag {
+        fn handle(&mut self, event: &Event<'_>, out: &mut Output<'_>) -> Result<(), HandlerError> {
+            let number: u64 = event.data().and_then(|data| data.parse().ok()).unwrap_or(0);
+            match number > self.0 {
+                true => out.emit("flagged", &number.to_string()),
+                false => Ok(()),
+            }
+        }
+    }
+
+    fn limit() -> Kind<dyn HandlerFactory> {
+        kind(
+            "limit",
+            "Flags large numbers",
+            |options: &Limit| match options.above {
+                0 => Err("everything is above nothing".to_owned()),
+                above => Ok(Flag(above)),
+            },
+        )
+    }
+
+    #[test]
+    fn options_and_condition_of_the_section_reach_the_handler() {
+        let options = serde_json::json!({"above": 5});
+        let (factory, problems) = Section::alone(options, Some("type == 't'"), |section| {
+            (limit().prepare)(section)
+        });
+        assert_eq!(problems.to_string(), "");
+        let factory = factory.unwrap();
+        assert!(factory.is_isolated() && factory.is_conditional());
+        let LaneHandler::Sync(mut handler) = factory.build(0).unwrap() else {
+            panic!("it answers at once");
+        };
+        let mut trial = Trial::new("s", "h");
+        let line = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":6}"#;
+        let outcome = trial.handle(&mut *handler, line).unwrap();
+        assert!(outcome.lines[0].contains(r#""type":"flagged""#));
+        let other = line.replace("\"t\"", "\"u\"");
+        assert!(
+            trial
+                .handle(&mut *handler, &other)
+                .unwrap()
+                .refusal
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn wrong_options_are_problems_and_a_refusing_builder_a_failed_start() {
+        let (factory, problems) = Section::alone(serde_json::json!({"abve": 5}), None, |section| {
+            (limit().prepare)(section)
+        });
+        assert!(factory.is_none());
+        assert!(problems.to_string().contains("abve"), "{problems}");
+        let (factory, _) = Section::alone(serde_json::json!({"above": 0}), None, |section| {
+            (limit().prepare)(section)
+        });
+        let error = factory.unwrap().build(0).err().unwrap();
+        assert_eq!(error.to_string(), "everything is above nothing");
+    }
+}

@@ -1,0 +1,115 @@
+//! The server's life: bound, serving on threads of its own, drained.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::{App, HttpServer, web};
+use futures::future::LocalBoxFuture;
+use tokio::net::TcpListener;
+use veltrix_actors::{Source, SourcePort, StartError};
+
+use super::receive::{Receiver, receive};
+use super::{Settings, listening};
+
+/// Seconds that requests under way have once the source drains; then their connections are closed.
+const LAST_REQUESTS_SECONDS: u64 = 5;
+/// How long a connection that is being closed may take to read its last answer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) struct HttpSource {
+    pub(super) address: SocketAddr,
+    pub(super) settings: Arc<Settings>,
+}
+
+impl Source for HttpSource {
+    fn run(self: Box<Self>, port: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
+        Box::pin(async move {
+            let listener = listening::bind(port.name(), self.address).await?;
+            serve(listener, self.settings, port).await
+        })
+    }
+}
+
+/// Serves until the source drains.
+pub(super) async fn serve(
+    listener: TcpListener,
+    settings: Arc<Settings>,
+    port: SourcePort,
+) -> Result<(), StartError> {
+    let is_stopping = Arc::new(AtomicBool::new(false));
+    let server = server(listener, settings, &port, is_stopping.clone())
+        .map_err(|error| StartError(format!("cannot serve HTTP: {error}")))?;
+    let guard = StopOnDrop(server.handle());
+    // On its own, so that it still gets the order to stop when this future is dropped.
+    let mut running = actix_rt::spawn(server);
+    port.report_ready();
+    tokio::select! {
+        biased;
+        () = port.draining() => {}
+        ended = &mut running => {
+            let why = match ended {
+                Ok(Ok(())) => "it stopped by itself".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            return Err(StartError(format!("the HTTP server is gone: {why}")));
+        }
+    }
+    is_stopping.store(true, Ordering::Release);
+    guard.0.stop(true).await;
+    Ok(())
+}
+
+/// Stops the server's threads when the source is gone before it drained.
+struct StopOnDrop(ServerHandle);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        // The order is sent at once; only waiting for its end takes a future.
+        drop(self.0.stop(false));
+    }
+}
+
+fn server(
+    listener: TcpListener,
+    settings: Arc<Settings>,
+    port: &SourcePort,
+    is_stopping: Arc<AtomicBool>,
+) -> std::io::Result<Server> {
+    let (submitter, stats, budget) = (
+        port.submitter(),
+        port.stats().clone(),
+        port.budget().clone(),
+    );
+    let types = port.types();
+    let shared = settings.clone();
+    let application = move || {
+        let receiver = Receiver {
+            settings: shared.clone(),
+            submitter: submitter.clone(),
+            stats: stats.clone(),
+            budget: budget.clone(),
+            types: RefCell::new(types.clone()),
+            is_stopping: is_stopping.clone(),
+        };
+        App::new()
+            .app_data(web::Data::new(receiver))
+            .default_service(web::to(receive))
+    };
+    let threads = settings.threads;
+    let server = HttpServer::new(application)
+        .workers(threads)
+        .max_connections(settings.connections_max.div_ceil(threads))
+        .client_request_timeout(settings.head_timeout)
+        .client_disconnect_timeout(CLOSE_TIMEOUT)
+        .keep_alive(settings.idle_timeout)
+        .shutdown_timeout(LAST_REQUESTS_SECONDS)
+        .disable_signals()
+        .listen(listener.into_std()?)?
+        .run();
+    Ok(server)
+}
