@@ -1,35 +1,50 @@
-//! The names of an event's further attributes, to find duplicates without an allocation.
+//! The names of an event's further attributes, to find duplicates: an event with no more of them than usual allocates nothing.
 
 use std::borrow::Cow;
 
-/// A few distinct names; an event with no more of them than usual allocates nothing.
+/// Names that are kept without an allocation.
+const INLINE: usize = 6;
+
+/// The names, in the order in which they came.
 #[derive(Default)]
-pub(crate) struct Names<'a> {
-    first: [Option<Cow<'a, str>>; 6],
+pub(crate) struct AttributeNames<'a> {
+    inline: [Option<Cow<'a, str>>; INLINE],
     rest: Vec<Cow<'a, str>>,
+    len: usize,
 }
 
-impl<'a> Names<'a> {
-    /// Keeps the name, or gives it back if it is known.
-    pub(crate) fn insert(&mut self, name: Cow<'a, str>) -> Result<(), Cow<'a, str>> {
-        for slot in &mut self.first {
-            match slot {
-                None => {
-                    *slot = Some(name);
-                    return Ok(());
-                }
-                Some(known) if *known == name => return Err(name),
-                Some(_) => {}
-            }
+impl<'a> AttributeNames<'a> {
+    pub(crate) fn push(&mut self, name: Cow<'a, str>) {
+        match self.inline.get_mut(self.len) {
+            Some(slot) => *slot = Some(name),
+            None => self.rest.push(name),
         }
-        if self.rest.contains(&name) {
-            return Err(name);
-        }
-        self.rest.push(name);
-        Ok(())
+        self.len += 1;
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first[0].is_none()
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        let kept = self.inline[..self.len.min(INLINE)].iter().flatten();
+        kept.chain(&self.rest).any(|kept| kept == name)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_each_name_however_many_there_are() {
+        let mut names = AttributeNames::default();
+        for number in 0..20 {
+            let name = format!("n{number}");
+            assert!(!names.contains(&name));
+            names.push(name.clone().into());
+            assert!(names.contains(&name) && names.contains("n0"));
+        }
+        assert_eq!(names.len(), 20);
     }
 }
