@@ -325,14 +325,16 @@ impl Outlet {
             sent_at: Instant::now(),
         };
         let events = deliver.batch.len();
+        // Counted before it is sent: the sink may deliver it at once, and must not have delivered what was not offered.
+        if let Some(sink) = &self.offered_to {
+            sink.offer(events);
+        }
         match post(self.receiver.as_ref(), deliver) {
-            Ok(()) => {
-                self.in_flight += 1;
-                if let Some(sink) = &self.offered_to {
-                    sink.offer(events);
-                }
-            }
+            Ok(()) => self.in_flight += 1,
             Err(refused) => {
+                if let Some(sink) = &self.offered_to {
+                    sink.withdraw(events);
+                }
                 refused.custody.cancel();
                 self.parcels.push_front(Parcel {
                     batch: refused.batch,

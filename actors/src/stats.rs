@@ -207,6 +207,13 @@ impl SinkStats {
             .add(i64::try_from(count).expect("batches are small"));
     }
 
+    /// Takes back what was offered and could not be sent.
+    pub(crate) fn withdraw(&self, count: usize) {
+        self.offered.0.fetch_sub(count as u64, Ordering::Relaxed);
+        self.waiting
+            .add(-i64::try_from(count).expect("batches are small"));
+    }
+
     pub(crate) fn deliver(&self, count: usize) {
         self.delivered.add(count);
         self.waiting
