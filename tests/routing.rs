@@ -303,6 +303,25 @@ fn results_go_round_and_name_their_causes() {
 }
 
 #[test]
+fn an_edited_event_keeps_its_attributes_wherever_they_stand() {
+    let folder = Folder::new();
+    let config = json!({
+        "handlers": { "edit": { "on": "t", "type": "map", "set": { "data.total": "data.n * 2" }, "to": ["out"] } },
+        "sinks": { "out": file(&folder, "{type}-{subject}") },
+    });
+    let head = r#"{"specversion":"1.0","type":"t","data":{"n":4},"#;
+    let tail = r#""subject":"after","id":"1","source":"/s"}"#;
+    let mut events = vec![format!("{head}{tail}")];
+    events.push(line(2, "t", "before", r#"{"n":4}"#));
+    let ended = run(&folder, &events, config);
+    ended.assert_drained();
+    assert_eq!(ended.summary()["dead_lettered"], 0);
+    let expected = |line: &String| [line.replace(r#"{"n":4}"#, r#"{"n":4,"total":8}"#)];
+    assert_eq!(folder.lines("t-after"), expected(&events[0]));
+    assert_eq!(folder.lines("t-before"), expected(&events[1]));
+}
+
+#[test]
 fn a_loop_that_only_shows_at_run_time_ends_as_dead_letters() {
     let folder = Folder::new();
     let config = json!({
