@@ -93,10 +93,10 @@ impl EventRecord {
             &mut self.event_type,
         ] {
             if *offset > behind {
-                *offset = *offset - old + new;
+                *offset = *offset + new - old;
             }
         }
-        self.data.len = self.data.len - old + new;
+        self.data.len = self.data.len + new - old;
         self.start = fits(start);
         self.len = new;
         self
