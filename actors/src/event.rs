@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::envelope::{self, Envelope, Span};
+use crate::members::members;
 use crate::types::TypeId;
 
 /// Where one event lies in its arena, and which batch it counts for. Plain data; hops copy it instead of the event.
@@ -226,7 +227,7 @@ impl<'a> Event<'a> {
 
     /// All members but `data` and those that are null: name and raw JSON text. Scans the line.
     pub fn attributes(&self) -> Vec<(Cow<'a, str>, &'a str)> {
-        let mut members = envelope::members(self.line);
+        let mut members = members(self.line);
         members.retain(|(_, value)| *value != "null");
         members
     }
