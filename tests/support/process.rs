@@ -1,6 +1,6 @@
 //! The real binary in a folder of its own: its log, its output, and raw requests to it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -87,6 +87,34 @@ impl Process {
     /// Waits until everything is up.
     pub(crate) fn running(&mut self) {
         self.log(|record| record["message"] == "running");
+    }
+
+    /// The admin server's address; the config must have one.
+    pub(crate) fn admin(&mut self) -> SocketAddr {
+        let record = self.log(|record| record["message"] == "admin listening");
+        let address = record["address"].as_str().expect("an address");
+        address.parse().expect("an address")
+    }
+
+    /// The refused events of a source by reason, as the metrics show them.
+    pub(crate) fn rejected(&mut self, source: &str) -> BTreeMap<String, u64> {
+        let page = request(self.admin(), "GET", "/metrics", &[], b"").body;
+        let start = format!("veltrix_source_rejected_total{{source=\"{source}\",reason=\"");
+        let sample = |line: &str| {
+            let (reason, count) = line.strip_prefix(&start)?.split_once("\"} ")?;
+            Some((reason.to_owned(), count.parse().ok()?))
+        };
+        page.lines().filter_map(sample).collect()
+    }
+
+    /// The most memory that the process has held so far.
+    pub(crate) fn peak_memory_bytes(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kibibytes = kibibytes.expect("a line of its own").trim();
+        kibibytes.parse::<usize>().expect("a number") * 1024
     }
 
     /// Waits for a log record, which may have come before.

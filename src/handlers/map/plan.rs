@@ -85,7 +85,8 @@ pub(crate) struct MapPlan {
 impl MapPlan {
     /// Whether a result may differ from its event in more than the value of `data`.
     pub(crate) fn changes_envelope(&self) -> bool {
-        let is_envelope = |path: &crate::expression::Path| path.segments.is_empty() || &*path.root != "data";
+        let is_envelope =
+            |path: &crate::expression::Path| path.segments.is_empty() || &*path.root != "data";
         let renames = self.rename.iter().flat_map(|rename| &rename.moves);
         self.edits_attributes || renames.flat_map(|(from, to)| [from, to]).any(is_envelope)
     }

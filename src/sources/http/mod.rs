@@ -46,13 +46,13 @@ pub(crate) struct HttpOptions {
     /// Accepts bodies with `Content-Encoding: gzip` (default false).
     #[serde(default)]
     gzip: bool,
-    /// How long a request's head may take (default 5s).
+    /// How long a request's head may take, 1s or more (default 5s).
     #[serde(default = "head_timeout")]
     head_timeout: DurationText,
     /// How long a request's body may take (default 30s).
     #[serde(default = "body_timeout")]
     body_timeout: DurationText,
-    /// How long a connection is kept between requests (default 75s).
+    /// How long a connection is kept between requests, 1s or more (default 75s).
     #[serde(default = "idle_timeout")]
     idle_timeout: DurationText,
     /// Connections at once (default 1024); further ones wait to be accepted.
@@ -151,16 +151,18 @@ pub(crate) fn prepare(options: HttpOptions) -> Result<HttpFactory, Vec<Problem>>
         "max_body",
         "`0B` would accept nothing",
     );
-    for (key, timeout) in [
-        ("head_timeout", options.head_timeout),
-        ("body_timeout", options.body_timeout),
-        ("idle_timeout", options.idle_timeout),
+    // The server's clock for heads and idle connections ticks twice a second.
+    for (key, timeout, least) in [
+        ("head_timeout", options.head_timeout, Duration::from_secs(1)),
+        (
+            "body_timeout",
+            options.body_timeout,
+            Duration::from_millis(1),
+        ),
+        ("idle_timeout", options.idle_timeout, Duration::from_secs(1)),
     ] {
-        refuse_if(
-            timeout.0.is_zero(),
-            key,
-            "`0s` leaves no time, give 1ms or more",
-        );
+        let message = format!("`{timeout}` is too short, give {least:?} or more");
+        refuse_if(timeout.0 < least, key, &message);
     }
     refuse_if(
         options.max_connections == 0,
