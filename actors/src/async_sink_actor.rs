@@ -246,7 +246,7 @@ impl Handler<Deliver> for AsyncSinkActor {
     fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
         let slots = self.slots.len();
-        let held = Held::new(deliver.batch, deliver.custody);
+        let held = Held::new(deliver.batch, Some(deliver.custody));
         for index in 0..held.batch.len() {
             let slot = match slots {
                 1 => 0,

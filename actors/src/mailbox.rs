@@ -77,11 +77,6 @@ impl Custody {
         Self(Some(returns))
     }
 
-    /// A token that returns to nobody.
-    pub(crate) fn detached() -> Self {
-        Self(None)
-    }
-
     /// Takes the token back without returning a credit: the batch was never sent.
     fn cancel(mut self) {
         if let Some(returns) = self.0.take() {

@@ -9,7 +9,6 @@ use crate::envelope::EnvelopeError;
 use crate::event::Event;
 use crate::guard;
 use crate::handler::{Handler, HandlerError, Refusal, Reply};
-use crate::mailbox::Custody;
 use crate::memory::MemoryBudget;
 use crate::origin::Origin;
 use crate::output::{Destination, LaneOutput, Output};
@@ -83,7 +82,7 @@ impl Trial {
     /// # Errors
     /// What makes the first bad line no event.
     pub fn consignment(&mut self, lines: &[&str]) -> Result<Consignment, EnvelopeError> {
-        let held = Held::new(self.batch(lines)?, Custody::detached());
+        let held = Held::new(self.batch(lines)?, None);
         let events = (0..held.batch.len()).map(|index| (Rc::clone(&held), index));
         Ok(Consignment {
             events: events.collect(),

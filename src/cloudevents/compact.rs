@@ -7,7 +7,7 @@ use memchr::memchr2;
 /// The text without any line break: as it is if it has none, else without all white space outside strings.
 ///
 /// Text that is no JSON stays no JSON: a line break within a string, which JSON forbids, is kept.
-pub(super) fn one_line(json: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(json: &str) -> Cow<'_, str> {
     if memchr2(b'\n', b'\r', json.as_bytes()).is_none() {
         return Cow::Borrowed(json);
     }

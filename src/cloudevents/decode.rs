@@ -131,6 +131,16 @@ impl Lines {
         Ok(Self { text, ranges })
     }
 
+    /// The lines, none of them checked.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.ranges.iter().map(|range| &self.text[range.clone()])
+    }
+
+    /// Number of events.
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
     /// Checks every event; all are kept or none is.
     pub(crate) fn parse(
         self,

@@ -1,6 +1,6 @@
 //! CloudEvents 1.0 between their JSON format, in which Veltrix holds them, and HTTP messages.
 
-mod compact;
+pub(crate) mod compact;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod media_type;

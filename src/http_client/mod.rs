@@ -4,9 +4,11 @@ mod answer;
 mod client;
 mod endpoint;
 mod message;
-#[cfg(test)]
-pub(crate) mod receiver;
 mod retry_after;
+
+#[cfg(test)]
+#[path = "tests/receiver.rs"]
+pub(crate) mod receiver;
 
 pub(crate) use self::answer::{Answer, Verdict};
 pub(crate) use self::client::{CONCURRENCY_MAX, HttpClient, SendError};

@@ -1,9 +1,10 @@
 //! What the body of a 2xx answer says: no result, events as they are, or the data of a derived result.
 
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use veltrix_actors::{RESULTS_PER_EVENT_MAX, ReplyResult, check_line};
 
+use crate::cloudevents::compact::one_line;
+use crate::cloudevents::decode::{Lines, Mode, mode};
 use crate::cloudevents::media_type;
 use crate::http_client::Answer;
 
@@ -15,51 +16,57 @@ pub(super) fn read(answer: &Answer, event_type: String) -> Result<Vec<ReplyResul
     if answer.is_cut {
         return Err(format!("is longer than {} bytes", answer.body.len()));
     }
-    if answer.body.is_empty() {
+    let is_binary_event = answer.headers.contains_key("ce-specversion");
+    if answer.body.is_empty() && !is_binary_event {
         return Ok(Vec::new());
     }
-    let content_type = media_type::essence(answer.content_type()).to_ascii_lowercase();
-    let text = || std::str::from_utf8(&answer.body).map_err(|_| "is not valid UTF-8".to_owned());
-    match content_type.as_str() {
-        "application/cloudevents+json" => Ok(vec![event(text()?)?]),
-        "application/cloudevents-batch+json" => batch(text()?),
-        json if media_type::is_json(json) && !json.starts_with("application/cloudevents") => {
-            let data = one_line(text()?);
-            if let Err(error) = serde_json::from_str::<IgnoredAny>(&data) {
-                return Err(format!("is not the JSON that it says: {error}"));
-            }
-            Ok(vec![ReplyResult::Data { event_type, data }])
+    let content_type = answer.content_type();
+    let lines = match mode(Some(content_type)) {
+        Mode::Structured => Lines::structured(&answer.body),
+        Mode::Batched => Lines::batched(&answer.body),
+        Mode::Binary if is_binary_event => binary(answer),
+        Mode::Binary if media_type::is_json(content_type) => {
+            return Ok(vec![data(&answer.body, event_type)?]);
         }
-        other => Err(format!(
-            "has the content type `{other}`; use `application/cloudevents+json`, \
-             `application/cloudevents-batch+json`, `application/json` or no body"
-        )),
-    }
-}
-
-fn event(text: &str) -> Result<ReplyResult, String> {
-    let line = one_line(text);
-    match check_line(&line) {
-        Ok(()) => Ok(ReplyResult::Event(line)),
-        Err(error) => Err(format!("is not a CloudEvent: {error}")),
-    }
-}
-
-fn batch(text: &str) -> Result<Vec<ReplyResult>, String> {
-    let events: Vec<&RawValue> = serde_json::from_str(text)
-        .map_err(|error| format!("is not a JSON array of events: {error}"))?;
-    if events.len() > RESULTS_PER_EVENT_MAX {
+        Mode::Binary | Mode::Unsupported => {
+            return Err(format!(
+                "has the content type `{content_type}`; use `application/cloudevents+json`, \
+                 `application/cloudevents-batch+json`, `application/json`, `ce-*` headers or no body"
+            ));
+        }
+    };
+    let lines = lines.map_err(|error| format!("is not a CloudEvent: {}", error.detail))?;
+    if lines.len() > RESULTS_PER_EVENT_MAX {
+        let count = lines.len();
         return Err(format!(
-            "has {} events, more than {RESULTS_PER_EVENT_MAX}",
-            events.len()
+            "has {count} events, more than {RESULTS_PER_EVENT_MAX}"
         ));
     }
-    events.into_iter().map(|raw| event(raw.get())).collect()
+    lines.iter().map(event).collect()
 }
 
-/// The same JSON on one line. In valid JSON raw line breaks only stand between tokens, where they mean nothing.
-fn one_line(json: &str) -> String {
-    json.trim().replace(['\n', '\r'], "")
+fn binary(answer: &Answer) -> Result<Lines, crate::cloudevents::decode::DecodeError> {
+    let attributes = answer.headers.iter().filter_map(|(name, value)| {
+        let name = name.as_str().strip_prefix("ce-")?;
+        Some((name, value.as_bytes()))
+    });
+    let content_type = Some(answer.content_type()).filter(|text| !text.is_empty());
+    Lines::binary(attributes, content_type, &answer.body)
+}
+
+fn data(body: &[u8], event_type: String) -> Result<ReplyResult, String> {
+    let text = std::str::from_utf8(body).map_err(|_| "is not valid UTF-8".to_owned())?;
+    serde_json::from_str::<IgnoredAny>(text)
+        .map_err(|error| format!("is not the JSON that it says: {error}"))?;
+    let data = one_line(text).trim().to_owned();
+    Ok(ReplyResult::Data { event_type, data })
+}
+
+fn event(line: &str) -> Result<ReplyResult, String> {
+    match check_line(line) {
+        Ok(()) => Ok(ReplyResult::Event(line.to_owned())),
+        Err(error) => Err(format!("is not a CloudEvent: {error}")),
+    }
 }
 
 #[cfg(test)]
@@ -104,13 +111,42 @@ mod tests {
     fn plain_json_is_the_data_of_a_derived_result_and_nothing_is_none() {
         let data = ReplyResult::Data {
             event_type: "own".to_owned(),
-            data: r#"{"a":  1}"#.to_owned(),
+            data: r#"{"a":1}"#.to_owned(),
         };
         assert_eq!(
             results("application/json", "{\"a\":\n  1}\n"),
             Ok(vec![data])
         );
         assert_eq!(results("text/html", ""), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_binary_event_is_put_together_from_headers_and_body() {
+        let mut binary = answer("application/json", "{\"a\":\n1}");
+        for (name, value) in [
+            ("specversion", "1.0"),
+            ("id", "1"),
+            ("source", "/s"),
+            ("type", "a%20b"),
+        ] {
+            let name: reqwest::header::HeaderName = format!("ce-{name}").parse().unwrap();
+            binary.headers.insert(name, HeaderValue::from_static(value));
+        }
+        let results = read(&binary, "own".to_owned()).unwrap();
+        let [ReplyResult::Event(line)] = results.as_slice() else {
+            panic!("{results:?}");
+        };
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            (&event["type"], &event["data"]["a"]),
+            (&"a b".into(), &1.into())
+        );
+        binary.headers.remove("ce-id");
+        assert!(
+            read(&binary, String::new())
+                .unwrap_err()
+                .contains("`id` is missing")
+        );
     }
 
     #[test]
@@ -129,7 +165,7 @@ mod tests {
             (
                 "application/cloudevents-batch+json",
                 EVENT,
-                "is not a JSON array",
+                "not a JSON array",
             ),
             (
                 "application/cloudevents-batch+json",

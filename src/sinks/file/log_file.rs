@@ -4,8 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::RotateOptions;
+use super::Writing;
 use crate::sinks::line_buffer::LineBuffer;
 
 #[derive(Debug)]
@@ -17,7 +18,8 @@ pub(super) struct LogFile {
 
 #[derive(Debug)]
 struct Handle {
-    file: File,
+    /// Shared with the thread that syncs it, if there is one.
+    file: Arc<File>,
     size_bytes: u64,
 }
 
@@ -39,9 +41,9 @@ impl LogFile {
     ///
     /// # Errors
     /// What did not work, with the path; the unwritten rest stays.
-    pub(super) fn write(&mut self, rotate: Option<RotateOptions>) -> Result<(), String> {
+    pub(super) fn write(&mut self, writing: &Writing) -> Result<(), String> {
         while !self.buffer.unwritten().is_empty() {
-            if let Err(error) = self.write_some(rotate) {
+            if let Err(error) = self.write_some(writing) {
                 // The next attempt opens it anew: the directory may have been replaced, or the device remounted.
                 self.close();
                 return Err(format!("cannot write `{}`: {error}", self.path.display()));
@@ -51,13 +53,16 @@ impl LogFile {
     }
 
     /// Writes as much as fits into the current file.
-    fn write_some(&mut self, rotate: Option<RotateOptions>) -> io::Result<()> {
+    fn write_some(&mut self, writing: &Writing) -> io::Result<()> {
         let handle = match &mut self.handle {
             Some(handle) => handle,
             closed => closed.insert(open(&self.path, self.buffer.is_mid_line())?),
         };
-        let Some(rotate) = rotate else {
-            return self.buffer.write_to(&mut handle.file, usize::MAX);
+        if let Some(syncer) = &writing.syncer {
+            syncer.written(&handle.file);
+        }
+        let Some(rotate) = writing.rotate else {
+            return self.buffer.write_to(&mut &*handle.file, usize::MAX);
         };
         let room = usize::try_from((rotate.size.0 as u64).saturating_sub(handle.size_bytes));
         let room = room.unwrap_or(usize::MAX);
@@ -74,7 +79,7 @@ impl LogFile {
             count => count,
         };
         let before = self.buffer.unwritten().len();
-        let written = self.buffer.write_to(&mut handle.file, count);
+        let written = self.buffer.write_to(&mut &*handle.file, count);
         handle.size_bytes += (before - self.buffer.unwritten().len()) as u64;
         written
     }
@@ -108,6 +113,7 @@ fn open(path: &Path, is_mid_line: bool) -> io::Result<Handle> {
         io::Write::write_all(&mut file, b"\n")?;
         size_bytes += 1;
     }
+    let file = Arc::new(file);
     Ok(Handle { file, size_bytes })
 }
 
@@ -141,6 +147,7 @@ fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::config::ByteSize;
+    use crate::sinks::file::RotateOptions;
 
     fn lines(path: &Path) -> String {
         fs::read_to_string(path).unwrap()
@@ -151,14 +158,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sub/out.ndjson");
         let mut log = LogFile::new(path.to_str().unwrap());
-        let rotate = Some(RotateOptions {
-            size: ByteSize(10),
-            keep: 2,
-        });
+        let writing = Writing {
+            rotate: Some(RotateOptions {
+                size: ByteSize(10),
+                keep: 2,
+            }),
+            syncer: None,
+        };
         for line in ["aaaa", "bbbb", "cccc", "dddddddddddddddd", "ee"] {
             log.buffer.push(line);
         }
-        log.write(rotate).unwrap();
+        log.write(&writing).unwrap();
         assert_eq!(lines(&path), "ee\n");
         assert_eq!(
             lines(&path.with_extension("ndjson.1")),
@@ -169,7 +179,7 @@ mod tests {
         // The size of what is there counts after reopening, too.
         log.close();
         log.buffer.push("fffffff");
-        log.write(rotate).unwrap();
+        log.write(&writing).unwrap();
         assert_eq!(lines(&path), "fffffff\n");
         assert_eq!(lines(&path.with_extension("ndjson.1")), "ee\n");
     }
@@ -181,7 +191,7 @@ mod tests {
         fs::write(&path, "{\"torn").unwrap();
         let mut log = LogFile::new(path.to_str().unwrap());
         log.buffer.push("{}");
-        log.write(None).unwrap();
+        log.write(&Writing::default()).unwrap();
         assert_eq!(lines(&path), "{\"torn\n{}\n");
     }
 
@@ -193,10 +203,10 @@ mod tests {
         let path = blocker.join("out");
         let mut log = LogFile::new(path.to_str().unwrap());
         log.buffer.push("{}");
-        let error = log.write(None).unwrap_err();
+        let error = log.write(&Writing::default()).unwrap_err();
         assert!(error.contains("blocker/out`"), "{error}");
         fs::remove_file(&blocker).unwrap();
-        log.write(None).unwrap();
+        log.write(&Writing::default()).unwrap();
         assert_eq!(lines(&path), "{}\n");
     }
 }

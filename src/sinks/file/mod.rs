@@ -4,6 +4,7 @@ mod day;
 mod file_name;
 mod log_file;
 mod open_files;
+mod syncer;
 mod template;
 
 use std::time::SystemTime;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use veltrix_actors::{AnySink, Event, Sink, SinkFactory, StartError};
 
 use self::open_files::OpenFiles;
+use self::syncer::Syncer;
 use self::template::Template;
 use crate::config::ByteSize;
 
@@ -33,6 +35,20 @@ pub(crate) struct FileOptions {
     /// Begins a new file when one has grown large; left out, files grow without end.
     #[serde(default)]
     pub(crate) rotate: Option<RotateOptions>,
+    /// When what was written is brought to the disk, so that it survives a power cut.
+    #[serde(default)]
+    pub(crate) sync: SyncMode,
+}
+
+/// When written events are brought to the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SyncMode {
+    /// When the operating system sees fit, usually within half a minute.
+    #[default]
+    Never,
+    /// About once a second, and when the sink ends.
+    Interval,
 }
 
 /// When a file is set aside: `out.ndjson` becomes `out.ndjson.1`, that becomes `out.ndjson.2`, and so on.
@@ -65,6 +81,7 @@ pub(crate) struct FileFactory {
     template: Template,
     open_files: usize,
     rotate: Option<RotateOptions>,
+    sync: SyncMode,
 }
 
 /// Validates the options of the sink called `name`.
@@ -76,6 +93,7 @@ pub(crate) fn prepare(
         path,
         open_files,
         rotate,
+        sync,
     } = options;
     let mut problems = Vec::new();
     let mut problem = |key: &str, message: String| problems.push((key.to_owned(), message));
@@ -107,6 +125,7 @@ pub(crate) fn prepare(
                 template,
                 open_files,
                 rotate,
+                sync,
             });
         }
         Ok(_) => {}
@@ -116,8 +135,18 @@ pub(crate) fn prepare(
 
 impl SinkFactory for FileFactory {
     fn build(&self) -> Result<AnySink, StartError> {
+        let syncer = match self.sync {
+            SyncMode::Never => None,
+            SyncMode::Interval => Some(Syncer::start().map_err(|error| {
+                StartError(format!("cannot start a thread that syncs files: {error}"))
+            })?),
+        };
+        let writing = Writing {
+            rotate: self.rotate,
+            syncer,
+        };
         Ok(AnySink::Sync(Box::new(FileSink {
-            files: OpenFiles::new(self.template.clone(), self.open_files, self.rotate),
+            files: OpenFiles::new(self.template.clone(), self.open_files, writing),
             is_clock_due: true,
         })))
     }
@@ -125,6 +154,13 @@ impl SinkFactory for FileFactory {
     fn is_blocking(&self) -> bool {
         true
     }
+}
+
+/// How files are written.
+#[derive(Debug, Default)]
+struct Writing {
+    rotate: Option<RotateOptions>,
+    syncer: Option<Syncer>,
 }
 
 struct FileSink {

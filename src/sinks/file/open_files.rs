@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use veltrix_actors::Event;
 
-use super::RotateOptions;
+use super::Writing;
 use super::log_file::LogFile;
 use super::template::Template;
 
@@ -14,7 +14,7 @@ const IDLE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 pub(super) struct OpenFiles {
     template: Template,
     limit: usize,
-    rotate: Option<RotateOptions>,
+    writing: Writing,
     utc_day: u64,
     slots: Vec<Slot>,
     by_path: FxHashMap<Box<str>, usize>,
@@ -52,11 +52,11 @@ const UNKNOWN: Known = Known {
 };
 
 impl OpenFiles {
-    pub(super) fn new(template: Template, limit: usize, rotate: Option<RotateOptions>) -> Self {
+    pub(super) fn new(template: Template, limit: usize, writing: Writing) -> Self {
         Self {
             template,
             limit,
-            rotate,
+            writing,
             utc_day: 0,
             slots: Vec::new(),
             by_path: FxHashMap::default(),
@@ -98,11 +98,11 @@ impl OpenFiles {
     /// Writes all that waits; one file's failure does not keep the others'.
     pub(super) fn flush(&mut self) -> Result<(), String> {
         let mut failures: Vec<String> = Vec::new();
-        let (slots, rotate) = (&mut self.slots, self.rotate);
+        let (slots, writing) = (&mut self.slots, &self.writing);
         let idle_bytes = IDLE_BUFFER_BYTES / slots.len().max(1);
         self.dirty.retain(|&index| {
             let log = &mut slots[index].log;
-            let written = log.write(rotate);
+            let written = log.write(writing);
             log.buffer.shrink_to(idle_bytes);
             failures.extend(written.err());
             !log.buffer.unwritten().is_empty()
@@ -191,7 +191,7 @@ impl OpenFiles {
         let index = (0..self.slots.len()).min_by_key(|index| self.slots[*index].used_at)?;
         let slot = &mut self.slots[index];
         let waiting_bytes = slot.log.buffer.unwritten().len();
-        let written = slot.log.write(self.rotate);
+        let written = slot.log.write(&self.writing);
         self.buffered_bytes -= waiting_bytes - slot.log.buffer.unwritten().len();
         slot.log.close();
         // The next flush meets the error again, and reports it.

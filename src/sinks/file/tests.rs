@@ -7,7 +7,7 @@ use veltrix_actors::{AnySink, EventBatch, Sink, SinkFactory, Trial};
 
 use super::open_files::OpenFiles;
 use super::template::Template;
-use super::{FileOptions, prepare};
+use super::{FileOptions, Writing, prepare};
 
 fn options(json: &str) -> FileOptions {
     serde_json::from_str(json).unwrap()
@@ -40,7 +40,7 @@ fn append_all(sink: &mut dyn Sink, batch: &EventBatch) {
 #[test]
 fn each_type_has_its_file_and_nothing_is_written_before_the_flush() {
     let dir = tempfile::tempdir().unwrap();
-    let mut sink = sink(dir.path(), "out/{type}.ndjson", "");
+    let mut sink = sink(dir.path(), "out/{type}.ndjson", r#","sync":"interval""#);
     let lines: Vec<String> = (0..6)
         .map(|id| event(["a", "b", "../c"][id % 3], "/s", id))
         .collect();
@@ -79,7 +79,7 @@ fn a_file_that_fails_keeps_its_lines_and_not_those_of_others() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("bad"), "").unwrap();
     let path = format!("{}/{{type}}/x", dir.path().display());
-    let mut files = OpenFiles::new(Template::parse(&path).unwrap(), 1, None);
+    let mut files = OpenFiles::new(Template::parse(&path).unwrap(), 1, Writing::default());
     let lines: Vec<String> = ["bad", "good", "bad", "good"]
         .iter()
         .enumerate()
@@ -112,7 +112,7 @@ fn a_file_that_fails_keeps_its_lines_and_not_those_of_others() {
 fn the_day_changes_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = format!("{}/{{date}}", dir.path().display());
-    let mut files = OpenFiles::new(Template::parse(&path).unwrap(), 8, None);
+    let mut files = OpenFiles::new(Template::parse(&path).unwrap(), 8, Writing::default());
     let batch = batch(&[event("t", "/s", 1)]);
     for day in [0, 1, 1] {
         files.set_day(day);
