@@ -1,12 +1,12 @@
 //! The handlers of the real binary that call somebody else.
 
-#[path = "support/workspace.rs"]
-mod workspace;
 #[path = "support/stub_server.rs"]
 mod stub_server;
+#[path = "support/workspace.rs"]
+mod workspace;
 
-use workspace::{Workspace, event};
 use stub_server::{Receiver, answer};
+use workspace::{Workspace, event};
 
 fn with_handler(handler: &str) -> String {
     format!(

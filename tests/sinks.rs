@@ -1,17 +1,17 @@
 //! The sinks of the real binary.
 
-#[path = "support/workspace.rs"]
-mod workspace;
 #[path = "support/stub_server.rs"]
 mod stub_server;
+#[path = "support/workspace.rs"]
+mod workspace;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 
-use workspace::{Ended, Workspace, event};
-use stub_server::{Receiver, answer};
 use rustix::process::{Pid, Signal, kill_process};
+use stub_server::{Receiver, answer};
+use workspace::{Ended, Workspace, event};
 
 const PASS: &str = "handlers: { all: { on: '>', type: pass, to: [out] } }";
 

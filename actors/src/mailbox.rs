@@ -303,6 +303,14 @@ impl Outlet {
         self.flush();
     }
 
+    fn count_offered(&self, events: usize, is_sent: bool) {
+        match &self.offered_to {
+            Some(sink) if is_sent => sink.offer(events),
+            Some(sink) => sink.take_back(events),
+            None => {}
+        }
+    }
+
     fn parcel_for(&mut self, bytes: usize) -> &mut Parcel {
         let is_full = self
             .parcels
@@ -325,14 +333,12 @@ impl Outlet {
             sent_at: Instant::now(),
         };
         let events = deliver.batch.len();
+        // Counted before it is sent: a fast sink has delivered it before this thread goes on.
+        self.count_offered(events, true);
         match post(self.receiver.as_ref(), deliver) {
-            Ok(()) => {
-                self.in_flight += 1;
-                if let Some(sink) = &self.offered_to {
-                    sink.offer(events);
-                }
-            }
+            Ok(()) => self.in_flight += 1,
             Err(refused) => {
+                self.count_offered(events, false);
                 refused.custody.cancel();
                 self.parcels.push_front(Parcel {
                     batch: refused.batch,
