@@ -191,7 +191,6 @@ fn post(address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> u16 {
 #[test]
 fn http_survives_hostile_events() {
     let (process, address) = http();
-    let mut process = process;
     let mut good = Vec::new();
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for (number, (bad, reason)) in bad_lines().into_iter().enumerate() {

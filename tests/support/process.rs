@@ -178,7 +178,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // A failed test must not leave it behind; one that ended already cannot be killed.
-        self.child.kill().ok();
+        self.child.kill().expect("killed, or gone already");
     }
 }
 
@@ -273,7 +273,7 @@ pub(crate) fn request(
 pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = connect(address);
     // The answer may come, and the connection be closed, before all is sent.
-    stream.write_all(bytes).ok();
+    unless_closed(stream.write_all(bytes));
     read_answer(&mut stream)
 }
 
@@ -285,11 +285,20 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Fails on any error but the peer's closing of the connection.
+pub(crate) fn unless_closed(result: std::io::Result<()>) {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    if let Err(error) = result {
+        let is_closed = matches!(error.kind(), BrokenPipe | ConnectionReset);
+        assert!(is_closed, "{error}");
+    }
+}
+
 /// Reads an answer to the connection's end.
 pub(crate) fn read_answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     // A reset after the answer is a way of closing, too.
-    stream.read_to_end(&mut bytes).ok();
+    unless_closed(stream.read_to_end(&mut bytes).map(|_| ()));
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let mut lines: VecDeque<&str> = head.split("\r\n").collect();

@@ -127,7 +127,33 @@ struct Settings {
 pub(crate) fn prepare(options: HttpOptions) -> Result<HttpFactory, Vec<Problem>> {
     let mut problems = Vec::new();
     let address = listening::address(&options.listen, &mut problems);
-    check_max_event(options.max_event, &mut problems);
+    check(&options, &mut problems);
+    let settings = Settings {
+        path: options.path,
+        token: options.auth.map(|auth| auth.bearer),
+        body_bytes_max: options.max_body.0,
+        event_bytes_max: options.max_event.0,
+        is_gzip_allowed: options.gzip,
+        head_timeout: options.head_timeout.0,
+        body_timeout: options.body_timeout.0,
+        idle_timeout: options.idle_timeout.0,
+        connections_max: options.max_connections,
+        threads: options.threads,
+        allowed_origins: options.allowed_origins,
+        rate_limit: options.rate_limit.map(RateLimit::new),
+    };
+    unless(
+        problems,
+        HttpFactory {
+            address,
+            settings: Arc::new(settings),
+        },
+    )
+}
+
+/// Reports every option whose value makes no sense.
+fn check(options: &HttpOptions, problems: &mut Vec<Problem>) {
+    check_max_event(options.max_event, problems);
     let mut refuse_if = |is_wrong: bool, key: &str, message: &str| {
         if is_wrong {
             problems.push((key.to_owned(), message.to_owned()));
@@ -179,27 +205,6 @@ pub(crate) fn prepare(options: HttpOptions) -> Result<HttpFactory, Vec<Problem>>
         "rate_limit",
         "`0` would accept nothing, give 1 or more",
     );
-    let settings = Settings {
-        path: options.path,
-        token: options.auth.map(|auth| auth.bearer),
-        body_bytes_max: options.max_body.0,
-        event_bytes_max: options.max_event.0,
-        is_gzip_allowed: options.gzip,
-        head_timeout: options.head_timeout.0,
-        body_timeout: options.body_timeout.0,
-        idle_timeout: options.idle_timeout.0,
-        connections_max: options.max_connections,
-        threads: options.threads,
-        allowed_origins: options.allowed_origins,
-        rate_limit: options.rate_limit.map(RateLimit::new),
-    };
-    unless(
-        problems,
-        HttpFactory {
-            address,
-            settings: Arc::new(settings),
-        },
-    )
 }
 
 impl SourceFactory for HttpFactory {
