@@ -1,12 +1,12 @@
 //! The handlers of the real binary that call somebody else.
 
-#[path = "support/process.rs"]
-mod process;
-#[path = "support/receiver.rs"]
-mod receiver;
+#[path = "support/workspace.rs"]
+mod workspace;
+#[path = "support/component.rs"]
+mod component;
 
-use process::{Workspace, event};
-use receiver::{Receiver, answer};
+use workspace::{Workspace, event};
+use component::{Receiver, answer};
 
 fn with_handler(handler: &str) -> String {
     format!(

@@ -1,16 +1,16 @@
 //! The sinks of the real binary.
 
-#[path = "support/process.rs"]
-mod process;
-#[path = "support/receiver.rs"]
-mod receiver;
+#[path = "support/workspace.rs"]
+mod workspace;
+#[path = "support/component.rs"]
+mod component;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 
-use process::{Ended, Workspace, event};
-use receiver::{Receiver, answer};
+use workspace::{Ended, Workspace, event};
+use component::{Receiver, answer};
 use rustix::process::{Pid, Signal, kill_process};
 
 const PASS: &str = "handlers: { all: { on: '>', type: pass, to: [out] } }";

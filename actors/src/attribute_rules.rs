@@ -33,6 +33,16 @@ pub(crate) fn check_depth(line: &str) -> Result<(), EnvelopeError> {
     Ok(())
 }
 
+/// The characters that the core specification allows in strings (3.2): no control characters, no noncharacters.
+pub(crate) fn is_allowed_text(text: &str) -> bool {
+    let is_noncharacter =
+        |c: char| matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe;
+    match text.is_ascii() {
+        true => !text.bytes().any(|byte| byte.is_ascii_control()),
+        false => !text.chars().any(|c| c.is_control() || is_noncharacter(c)),
+    }
+}
+
 /// RFC 3986 leaves no room for white space, control characters and a few delimiters in a URI reference.
 pub(crate) fn check_uri(name: &'static str, text: &str) -> Result<(), EnvelopeError> {
     let refused = |byte: u8| byte <= b' ' || matches!(byte, b'<' | b'>' | b'"' | b'`' | 0x7f);

@@ -10,13 +10,15 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::attribute_rules::{
-    check_base64, check_depth, check_uri, is_boolean_or_integer, is_media_type,
+    check_base64, check_depth, check_uri, is_allowed_text, is_boolean_or_integer, is_media_type,
 };
 
 /// Nesting that is accepted in an event; deeper ones are refused, since receivers overflow their stacks on them.
 pub const DEPTH_MAX: usize = 128;
 /// Bytes of one attribute's value.
 pub const ATTRIBUTE_BYTES_MAX: usize = u16::MAX as usize;
+/// Attributes of one event beyond the required ones; events carry a handful.
+pub const ATTRIBUTES_MAX: usize = 256;
 
 /// Why a line is not an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +50,9 @@ pub enum EnvelopeError {
     /// A member stands twice.
     #[error("member `{0}` stands more than once")]
     Duplicate(String),
+    /// More than [`ATTRIBUTES_MAX`] attributes.
+    #[error("more than {ATTRIBUTES_MAX} attributes")]
+    TooMany,
     /// Both `data` and `data_base64`.
     #[error("`data` and `data_base64` exclude each other")]
     TwoPayloads,
@@ -64,7 +69,7 @@ impl EnvelopeError {
             Self::TooDeep => "too_deep",
             Self::Missing(_) => "missing_attribute",
             Self::SpecVersion(_) => "specversion",
-            Self::Attribute { .. } | Self::Name(_) => "attribute",
+            Self::Attribute { .. } | Self::Name(_) | Self::TooMany => "attribute",
             Self::Duplicate(_) => "duplicate",
             Self::TwoPayloads => "two_payloads",
             Self::TooLong => "oversize",
@@ -179,6 +184,8 @@ struct Members<'a> {
     escaped: bool,
     /// Names of the remaining attributes, to find duplicates; events carry a handful.
     more: Vec<Cow<'a, str>>,
+    /// Names of attributes that are null.
+    unset: Vec<Cow<'a, str>>,
     /// serde's error type cannot carry ours, so it waits here while the visitor unwinds.
     error: Option<EnvelopeError>,
 }
@@ -196,6 +203,7 @@ impl<'a> Members<'a> {
             data_base64: false,
             escaped: false,
             more: Vec::new(),
+            unset: Vec::new(),
             error: None,
         }
     }
@@ -231,6 +239,13 @@ impl<'a> Members<'a> {
     }
 
     fn member(&mut self, name: Cow<'a, str>, value: &'a str) -> Result<(), EnvelopeError> {
+        if self.unset.contains(&name) {
+            return Err(EnvelopeError::Duplicate(name.into_owned()));
+        }
+        // JSON format 2.2: null means that the attribute is not set; of data it is a value.
+        if value == "null" && name != "data" {
+            return self.null(name);
+        }
         let duplicate = match &*name {
             "data" => {
                 let span = self.span(value);
@@ -240,8 +255,6 @@ impl<'a> Members<'a> {
                 check_base64(value)?;
                 std::mem::replace(&mut self.data_base64, value != "null")
             }
-            // JSON format 2.2: null means that the attribute is not set.
-            _ if value == "null" => false,
             "specversion" => {
                 if value != "\"1.0\"" {
                     return Err(EnvelopeError::SpecVersion(value.chars().take(40).collect()));
@@ -271,6 +284,32 @@ impl<'a> Members<'a> {
         };
         match duplicate {
             true => Err(EnvelopeError::Duplicate(name.into_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// An attribute that is not set. It still must not stand twice, since other readers take the last one.
+    fn null(&mut self, name: Cow<'a, str>) -> Result<(), EnvelopeError> {
+        let is_set = match &*name {
+            "specversion" => self.spec_version,
+            "id" => self.id.is_some(),
+            "source" => self.source.is_some(),
+            "type" => self.event_type.is_some(),
+            "subject" => self.subject.is_some(),
+            "data_base64" => self.data_base64,
+            _ => self.more.contains(&name),
+        };
+        if is_set {
+            return Err(EnvelopeError::Duplicate(name.into_owned()));
+        }
+        self.unset.push(name);
+        self.check_count()
+    }
+
+    /// Bounds the search for duplicates, which is quadratic.
+    fn check_count(&self) -> Result<(), EnvelopeError> {
+        match self.more.len() + self.unset.len() > ATTRIBUTES_MAX {
+            true => Err(EnvelopeError::TooMany),
             false => Ok(()),
         }
     }
@@ -315,7 +354,7 @@ impl<'a> Members<'a> {
             return Err(EnvelopeError::Duplicate(name.into_owned()));
         }
         self.more.push(name);
-        Ok(())
+        self.check_count()
     }
 
     /// A string attribute that must not be empty.
@@ -347,10 +386,15 @@ impl<'a> Members<'a> {
             return Err(wrong("is longer than 65535 bytes"));
         }
         let escaped = memchr::memchr(b'\\', value.as_bytes()).is_some();
-        if escaped && serde_json::from_str::<Cow<'_, str>>(value).is_err() {
-            return Err(wrong("has an escape that is no character"));
+        let text = match escaped {
+            true => serde_json::from_str(value)
+                .map_err(|_| wrong("has an escape that is no character"))?,
+            false => Cow::Borrowed(value),
+        };
+        match is_allowed_text(&text) {
+            true => Ok(escaped),
+            false => Err(wrong("has a control character or a noncharacter")),
         }
-        Ok(escaped)
     }
 
     fn span(&self, value: &str) -> Span {
@@ -396,13 +440,13 @@ mod tests {
 
     #[test]
     fn finds_the_attributes_and_the_data_as_they_came() {
-        let line = r#" {"specversion":"1.0","id":"a-1","source":"/s","type":"t.u","subject":"x\ty","data": {"a" : 1 } ,"time":"2021-07-21T06:00:00Z"}"#;
+        let line = r#" {"specversion":"1.0","id":"a-1","source":"/s","type":"t.u","subject":"x\"y","data": {"a" : 1 } ,"time":"2021-07-21T06:00:00Z"}"#;
         let envelope = parse(line).expect("a valid event");
         let at = |span: Span| &line[span.start as usize..(span.start + span.len) as usize];
         assert_eq!(at(envelope.id), "a-1");
         assert_eq!(at(envelope.source), "/s");
         assert_eq!(envelope.event_type, "t.u");
-        assert_eq!(at(envelope.subject.expect("a subject")), r"x\ty");
+        assert_eq!(at(envelope.subject.expect("a subject")), r#"x\"y"#);
         assert_eq!(at(envelope.data.expect("data")), r#"{"a" : 1 }"#);
         assert!(envelope.escaped && envelope.has_more);
         assert_eq!(unescape(r"x\ty"), "x\ty");
@@ -445,6 +489,23 @@ mod tests {
                 "\"0.3\"",
             ),
             (with(r#","id":"2""#), "`id` stands more than once"),
+            (with(r#","id":null"#), "`id` stands more than once"),
+            (
+                with(r#","ext":null,"ext":1"#),
+                "`ext` stands more than once",
+            ),
+            (with(r#","subject":null,"subject":"a""#), "more than once"),
+            (
+                with(r#","data_base64":null,"data_base64":"""#),
+                "more than once",
+            ),
+            (with(r#","subject":"a\u0001b""#), "control character"),
+            (with(",\"subject\":\"a\u{85}b\""), "control character"),
+            (with(",\"subject\":\"a\u{fffe}b\""), "noncharacter"),
+            (
+                with(&(0..300).map(|n| format!(",\"e{n}\":1")).collect::<String>()),
+                "more than 256",
+            ),
             (with(r#","ext":1,"ext":2"#), "`ext` stands more than once"),
             (with(r#","Ext":1"#), "lower-case"),
             (with(r#","ext":1.5"#), "32-bit integer"),

@@ -41,7 +41,7 @@ pub use batch::{
     Arena, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EventBatch, Intake, check_line, detached_types,
 };
 pub use dead_letter::{DeadLetterActor, Failure, FailureClass};
-pub use envelope::{ATTRIBUTE_BYTES_MAX, DEPTH_MAX, EnvelopeError};
+pub use envelope::{ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DEPTH_MAX, EnvelopeError};
 pub use event::{Event, EventRecord};
 pub use handler::{
     AsyncHandler, Handler, HandlerError, HandlerFactory, LaneHandler, Refusal, Reply, ReplyResult,

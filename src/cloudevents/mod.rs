@@ -5,6 +5,3 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod media_type;
 pub(crate) mod percent;
-
-#[cfg(test)]
-mod conformance;

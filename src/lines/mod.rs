@@ -7,4 +7,4 @@ mod rejections;
 
 pub(crate) use envelope::{Attributes, EnvelopeFactory, LineAttributes, LineEnvelope};
 pub(crate) use framer::{Chunk, EVENT_BYTES_DEFAULT, FIRST_READ_BYTES, Framer};
-pub(crate) use parser::{LineError, LineParser, Parsed};
+pub(crate) use parser::{LineError, LineParser};

@@ -1,112 +1,295 @@
-//! The real binary with a config of the test's own, fed over standard input until it has drained.
+//! The real binary in a folder of its own: its log, its output, and raw requests to it.
 
-use std::io::Write;
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+use serde_json::Value;
 
-/// A directory that the process runs in.
-pub(crate) struct Workspace {
-    dir: TempDir,
+/// No test waits longer for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `veltrix run`.
+pub(crate) struct Process {
+    child: Child,
+    folder: tempfile::TempDir,
+    logs: Receiver<String>,
+    output: Receiver<String>,
+    /// Log records that came while something else was waited for.
+    seen: Vec<Value>,
 }
 
-/// What a process left behind.
+/// How a process ended.
+#[derive(Debug)]
 pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) lines: Vec<String>,
-    pub(crate) log: String,
+    pub(crate) status: ExitStatus,
+    /// Lines on standard output that nobody took.
+    pub(crate) output: Vec<String>,
+    /// The whole log.
+    pub(crate) logs: Vec<Value>,
 }
 
-impl Workspace {
-    pub(crate) fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().expect("a temporary directory"),
-        }
+impl Process {
+    /// Starts the binary on a config, in a new folder.
+    pub(crate) fn start(config: &str) -> Self {
+        Self::start_in(
+            tempfile::tempdir().expect("a folder"),
+            config,
+            Stdio::null(),
+        )
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// The lines of a file below the directory.
-    pub(crate) fn lines_of(&self, path: &str) -> Vec<String> {
-        let path = self.dir.path().join(path);
-        let text = std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        text.lines().map(str::to_owned).collect()
-    }
-
-    /// Starts the process with these components beside a standard input source called `in`.
-    pub(crate) fn command(&self, components: &str) -> Command {
-        let config = format!(
-            "service: {{ name: test, data_dir: ./data, drain_timeout: 10s }}\n\
-             sources: {{ in: {{ type: stdin }} }}\n{components}"
-        );
-        std::fs::write(self.dir.path().join("veltrix.yaml"), config).expect("a config file");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_veltrix"));
-        command
-            .args(["run", "-c", "veltrix.yaml"])
-            .current_dir(self.dir.path())
+    /// Starts the binary on a config, in a folder that may hold files already.
+    pub(crate) fn start_in(folder: tempfile::TempDir, config: &str, input: Stdio) -> Self {
+        std::fs::write(folder.path().join("veltrix.yaml"), config).expect("a config");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_veltrix"))
+            .args(["run", "-c", "veltrix.yaml", "--log-format", "json"])
+            .current_dir(folder.path())
             .env_remove("VELTRIX_CONFIG")
-            .stdin(Stdio::piped())
+            .stdin(input)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary");
+        let logs = lines(child.stderr.take().expect("a pipe"));
+        let output = lines(child.stdout.take().expect("a pipe"));
+        Self {
+            child,
+            folder,
+            logs,
+            output,
+            seen: Vec::new(),
+        }
     }
 
-    /// Runs the process over `events` until it ends.
-    pub(crate) fn run(&self, components: &str, events: &[String]) -> Ended {
-        let mut child = self.command(components).spawn().expect("the binary starts");
-        let mut stdin = child.stdin.take().expect("it was piped");
-        let input = events
-            .iter()
-            .map(|line| format!("{line}\n"))
-            .collect::<String>();
-        // Beside the reading of the output, since neither pipe holds everything.
-        let feeding = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-        let output = child.wait_with_output().expect("it was started");
-        feeding
-            .join()
-            .expect("no panic")
-            .expect("it reads its input");
-        Ended::from(output)
+    /// The folder that the process runs in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The process's standard input, if it was started with a pipe.
+    pub(crate) fn input(&mut self) -> std::process::ChildStdin {
+        self.child.stdin.take().expect("started with a pipe")
+    }
+
+    /// Waits until the source listens, and returns its address.
+    pub(crate) fn address(&mut self, source: &str) -> SocketAddr {
+        let record =
+            self.log(|record| record["message"] == "listening" && record["source"] == source);
+        let address = record["address"].as_str().expect("an address");
+        address.parse().expect("an address")
+    }
+
+    /// Waits until everything is up.
+    pub(crate) fn running(&mut self) {
+        self.log(|record| record["message"] == "running");
+    }
+
+    /// Waits for a log record, which may have come before.
+    pub(crate) fn log(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        if let Some(record) = self.seen.iter().find(|record| is_wanted(record)) {
+            return record.clone();
+        }
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self
+                .logs
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => {
+                    let record = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                    self.seen.push(record);
+                }
+                Err(error) => panic!("{error}; the log so far: {:#?}", self.seen),
+            }
+            if let Some(record) = self.seen.last().filter(|record| is_wanted(record)) {
+                return record.clone();
+            }
+        }
+    }
+
+    /// The next line on standard output.
+    pub(crate) fn line(&mut self) -> String {
+        match self.output.recv_timeout(PATIENCE) {
+            Ok(line) => line,
+            Err(error) => {
+                self.seen
+                    .extend(drain(&self.logs).into_iter().map(Value::String));
+                panic!("{error}; the log so far: {:#?}", self.seen)
+            }
+        }
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub(crate) fn stop(self) -> Ended {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        let id = rustix::process::Pid::from_raw(id).expect("a process id");
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("signalled");
+        self.wait()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(mut self) -> Ended {
+        let output: Vec<String> = drain_to_end(&self.output);
+        let logs = drain_to_end(&self.logs);
+        let status = self.child.wait().expect("it ran");
+        let parse = |line: String| serde_json::from_str(&line).unwrap_or(Value::String(line));
+        self.seen.extend(logs.into_iter().map(parse));
+        Ended {
+            status,
+            output,
+            logs: std::mem::take(&mut self.seen),
+        }
     }
 }
 
-impl From<Output> for Ended {
-    fn from(output: Output) -> Self {
-        let stdout = String::from_utf8(output.stdout).expect("events are UTF-8");
-        Self {
-            code: output.status.code(),
-            lines: stdout.lines().map(str::to_owned).collect(),
-            log: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A failed test must not leave it behind; one that ended already cannot be killed.
+        self.child.kill().ok();
     }
 }
 
 impl Ended {
-    /// It drained, and its closing summary has all of these.
-    pub(crate) fn assert_drained(&self, summary: &[&str]) {
-        assert_eq!(self.code, Some(0), "{}", self.log);
-        let last = self
-            .log
-            .lines()
-            .rfind(|line| line.contains(" summary accepted="));
-        let last = last.unwrap_or_else(|| panic!("no summary in {}", self.log));
-        for part in summary.iter().chain([&"balanced=true"]) {
-            assert!(
-                last.contains(part),
-                "`{part}` is not in `{last}`\n{}",
-                self.log
-            );
+    /// The closing record of one source.
+    pub(crate) fn source(&self, source: &str) -> &Value {
+        let is_it =
+            |record: &&Value| record["message"] == "source summary" && record["source"] == source;
+        self.logs
+            .iter()
+            .find(is_it)
+            .expect("a summary of the source")
+    }
+
+    /// Fails unless it drained with all ledgers balanced.
+    pub(crate) fn assert_drained(&self) {
+        assert_eq!(self.status.code(), Some(0), "{:#?}", self.logs);
+        let summary = self
+            .logs
+            .iter()
+            .find(|record| record["message"] == "summary");
+        assert_eq!(summary.expect("a summary")["balanced"], true);
+    }
+}
+
+fn lines(input: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = sync_channel(1 << 20);
+    std::thread::spawn(move || {
+        for line in BufReader::new(input).lines() {
+            if line.is_ok_and(|line| sender.send(line).is_ok()) {
+                continue;
+            }
+            return;
+        }
+    });
+    receiver
+}
+
+fn drain(lines: &Receiver<String>) -> Vec<String> {
+    lines.try_iter().collect()
+}
+
+fn drain_to_end(lines: &Receiver<String>) -> Vec<String> {
+    let mut all = Vec::new();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(line) => all.push(line),
+            Err(RecvTimeoutError::Disconnected) => return all,
+            Err(RecvTimeoutError::Timeout) => panic!("the process does not end: {all:#?}"),
         }
     }
 }
 
-/// An event with a number as data.
-pub(crate) fn event(id: usize, event_type: &str, subject: &str) -> String {
-    format!(
-        r#"{{"specversion":"1.0","id":"{id}","source":"/test","type":"{event_type}","subject":"{subject}","data":{{"n": {id}}}}}"#
-    )
+/// An answer over HTTP.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Lower-case names.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The header's value.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(key, _)| key == name);
+        found.next().map(|(_, value)| value.as_str())
+    }
+}
+
+/// Sends one request on a connection of its own.
+pub(crate) fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    exchange(address, &[head.as_bytes(), body].concat())
+}
+
+/// Sends bytes on a connection of their own, and reads the answer until the connection is closed.
+pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
+    let mut stream = connect(address);
+    // The answer may come, and the connection be closed, before all is sent.
+    stream.write_all(bytes).ok();
+    read_answer(&mut stream)
+}
+
+/// Connects, with limits on all waiting.
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    stream.set_write_timeout(Some(PATIENCE)).expect("set");
+    stream
+}
+
+/// Reads an answer to the connection's end.
+pub(crate) fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    // A reset after the answer is a way of closing, too.
+    stream.read_to_end(&mut bytes).ok();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let mut lines: VecDeque<&str> = head.split("\r\n").collect();
+    let status = lines.pop_front().unwrap_or_default();
+    let header = |line: &str| {
+        let (name, value) = line.split_once(':').expect("a header");
+        (name.to_ascii_lowercase(), value.trim().to_owned())
+    };
+    Answer {
+        status: status
+            .get(9..12)
+            .and_then(|code| code.parse().ok())
+            .unwrap_or(0),
+        headers: lines.into_iter().map(header).collect(),
+        body: body.to_owned(),
+    }
+}
+
+/// An event's line.
+pub(crate) fn event_line(id: &str) -> String {
+    format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t"}}"#)
+}
+
+/// The ids of events' lines.
+pub(crate) fn ids(lines: &[String]) -> Vec<String> {
+    let id = |line: &String| {
+        let event: Value = serde_json::from_str(line).expect("JSON");
+        event["id"].as_str().expect("an id").to_owned()
+    };
+    lines.iter().map(id).collect()
 }

@@ -1,106 +1,96 @@
-//! An HTTP component on a port of its own: it answers as told and remembers what it was asked.
+//! An HTTP receiver that answers as its path says and shows every request to the test.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Request {
+use super::process::PATIENCE;
+
+/// A request that arrived.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// Lower-case names.
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub(crate) body: Vec<u8>,
 }
 
-impl Request {
+impl Received {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(key, _)| key == name);
         found.next().map(|(_, value)| value.as_str())
     }
 }
 
-type Requests = Arc<Mutex<Vec<Request>>>;
-
-pub(crate) struct Receiver {
-    address: SocketAddr,
-    requests: Requests,
+/// Listens until the test ends.
+pub(crate) struct HttpReceiver {
+    pub(crate) address: SocketAddr,
+    requests: Receiver<Received>,
 }
 
-impl Receiver {
-    /// Answers with what `answer` makes of a request and the number of requests before it.
-    pub(crate) fn start(
-        answer: impl Fn(&Request, usize) -> String + Send + Sync + 'static,
-    ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let requests = Requests::default();
-        let (seen, answer) = (Arc::clone(&requests), Arc::new(answer));
-        // It ends with the test's process.
+impl HttpReceiver {
+    /// Answers 202, except at `/moved`, which redirects to `/elsewhere`.
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (sender, requests) = sync_channel(10_000);
         std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
-                std::thread::spawn(move || serve(stream, &seen, &*answer));
+            for stream in listener.incoming().flatten() {
+                let sender = sender.clone();
+                std::thread::spawn(move || serve(stream, &sender));
             }
         });
         Self { address, requests }
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}/in", self.address)
+    /// The next request.
+    pub(crate) fn next(&self) -> Received {
+        self.requests.recv_timeout(PATIENCE).expect("a request")
     }
 
-    pub(crate) fn requests(&self) -> Vec<Request> {
-        self.requests
-            .lock()
-            .expect("no panic while it was held")
-            .clone()
+    /// Requests that nobody took.
+    pub(crate) fn rest(&self) -> Vec<Received> {
+        self.requests.try_iter().collect()
     }
 }
 
-fn serve(stream: TcpStream, seen: &Requests, answer: &dyn Fn(&Request, usize) -> String) {
-    let mut writer = stream.try_clone().expect("a second handle");
-    let mut reader = BufReader::new(stream);
+fn serve(stream: TcpStream, requests: &SyncSender<Received>) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a connection"));
+    let mut stream = stream;
     while let Some(request) = read(&mut reader) {
-        let number = {
-            let mut seen = seen.lock().expect("no panic while it was held");
-            seen.push(request.clone());
-            seen.len() - 1
+        let answer = match request.path.as_str() {
+            "/moved" => "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n",
+            _ => "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n",
         };
-        if writer
-            .write_all(answer(&request, number).as_bytes())
-            .is_err()
-        {
+        if requests.send(request).is_err() || stream.write_all(answer.as_bytes()).is_err() {
             return;
         }
     }
 }
 
-fn read(reader: &mut impl BufRead) -> Option<Request> {
-    let mut request = Request::default();
+fn read(reader: &mut impl BufRead) -> Option<Received> {
     let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|len| *len > 0)?;
+    reader.read_line(&mut line).ok()?;
+    let mut words = line.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = Vec::new();
     loop {
-        line.clear();
-        reader.read_line(&mut line).ok().filter(|len| *len > 0)?;
-        match line.trim_end().split_once(": ") {
-            Some((name, value)) => {
-                let header = (name.to_ascii_lowercase(), value.to_owned());
-                request.headers.push(header);
-            }
-            None => break,
-        }
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let length = request
-        .header("content-length")
-        .map_or("0", |length| length);
-    let mut body = vec![0; length.parse().ok()?];
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let length = length.map_or(0, |(_, value)| value.parse().expect("a length"));
+    let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    request.body = String::from_utf8(body).ok()?;
-    Some(request)
-}
-
-/// An answer with a body, or none if `body` is empty.
-pub(crate) fn answer(status: &str, content_type: &str, body: &str) -> String {
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
+    Some(Received {
+        method,
+        path,
+        headers,
+        body,
+    })
 }
