@@ -1,11 +1,11 @@
 //! The handlers of the real binary that call somebody else.
 
-#[path = "support/component.rs"]
-mod component;
+#[path = "support/stub_server.rs"]
+mod stub_server;
 #[path = "support/workspace.rs"]
 mod workspace;
 
-use component::{Receiver, answer};
+use stub_server::{Receiver, answer};
 use workspace::{Workspace, event};
 
 fn with_handler(handler: &str) -> String {

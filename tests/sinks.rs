@@ -1,7 +1,7 @@
 //! The sinks of the real binary.
 
-#[path = "support/component.rs"]
-mod component;
+#[path = "support/stub_server.rs"]
+mod stub_server;
 #[path = "support/workspace.rs"]
 mod workspace;
 
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 
-use component::{Receiver, answer};
 use rustix::process::{Pid, Signal, kill_process};
+use stub_server::{Receiver, answer};
 use workspace::{Ended, Workspace, event};
 
 const PASS: &str = "handlers: { all: { on: '>', type: pass, to: [out] } }";

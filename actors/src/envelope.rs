@@ -9,6 +9,7 @@ use std::fmt;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::attribute_names::AttributeNames;
 use crate::attribute_rules::{
     check_base64, check_depth, check_uri, is_allowed_text, is_boolean_or_integer, is_media_type,
 };
@@ -183,7 +184,7 @@ struct Members<'a> {
     data_base64: bool,
     escaped: bool,
     /// Names of the remaining attributes, to find duplicates; events carry a handful.
-    more: Vec<Cow<'a, str>>,
+    more: AttributeNames<'a>,
     /// Names of attributes that are null.
     unset: Vec<Cow<'a, str>>,
     /// serde's error type cannot carry ours, so it waits here while the visitor unwinds.
@@ -202,7 +203,7 @@ impl<'a> Members<'a> {
             data: None,
             data_base64: false,
             escaped: false,
-            more: Vec::new(),
+            more: AttributeNames::default(),
             unset: Vec::new(),
             error: None,
         }
@@ -234,7 +235,7 @@ impl<'a> Members<'a> {
             subject: self.subject,
             data: self.data,
             escaped: self.escaped,
-            has_more: !self.more.is_empty(),
+            has_more: self.more.len() > 0,
         })
     }
 

@@ -5,6 +5,7 @@
 //! [`mailbox`]); *custody* returns the credit, *done* ([`Origin`]) counts what every intake still waits for.
 
 mod async_sink_actor;
+mod attribute_names;
 mod attribute_rules;
 mod batch;
 mod dead_letter;

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::patterns::{PLAIN_RULES, Place, RULES, Rule, Scope};
+use crate::patterns::{HANDLED, PLAIN_RULES, Place, RULES, Rule, SWALLOWED, Scope};
 use crate::siblings::check_imports;
-use crate::source_text::{Line, imports, is_test_path, lines};
+use crate::source_text::{Line, imports, lines};
 
 /// One broken rule at one place.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ pub(crate) fn check(path: &str, text: &str) -> Vec<Finding> {
     check_shape(path, &lines, &mut findings);
     check_patterns(path, &lines, &imports, &mut findings);
     check_shared_state(path, &lines, &mut findings);
+    check_swallowed(path, &lines, &mut findings);
     check_allows(path, &lines, &mut findings);
     check_imports(path, &lines, &imports, &mut findings);
     findings
@@ -110,11 +111,7 @@ fn check_shape(path: &str, lines: &[Line], findings: &mut Vec<Finding>) {
             reason,
         ));
     }
-    let all_test = is_test_path(path);
-    let count = lines
-        .iter()
-        .filter(|line| all_test || !line.is_test)
-        .count();
+    let count = lines.iter().filter(|line| !line.is_test).count();
     if count > CODE_LINES_MAX {
         let message = format!("{count} lines before the tests, at most {CODE_LINES_MAX}");
         findings.push(Finding::new(
@@ -192,6 +189,27 @@ fn check_shared_state(path: &str, lines: &[Line], findings: &mut Vec<Finding>) {
                 message,
                 "an actor owns its state",
             ));
+        }
+    }
+}
+
+/// A statement that only turns an error into nothing: its value is not kept.
+fn check_swallowed(path: &str, lines: &[Line], findings: &mut Vec<Finding>) {
+    for (index, line) in lines.iter().enumerate() {
+        let Some((head, _)) = line.code.split_once(".ok();") else {
+            continue;
+        };
+        let is_end = |line: &&Line| line.code.trim_end().ends_with([';', '{', '}', ',']);
+        let before = lines[..index].iter().rev().take_while(|line| !is_end(line));
+        let statement: Vec<&str> = before
+            .map(|line| line.code.as_str())
+            .chain([head])
+            .collect();
+        let is_kept =
+            |code: &&str| code.contains(" = ") || code.trim_start().starts_with("return ");
+        if !statement.iter().any(is_kept) {
+            let message = format!("`.ok();`: write {HANDLED} instead");
+            findings.push(Finding::new(path, index + 1, &message, SWALLOWED));
         }
     }
 }

@@ -10,7 +10,7 @@ pub(crate) struct Line {
     pub(crate) code: String,
     /// The line's comments only.
     pub(crate) comment: String,
-    /// Whether the line is test code: of a test file, or after the file's `#[cfg(test)]`.
+    /// Whether the line is test code: of a test file, or after the file's `#[cfg(test)]` or `#![cfg(test)]`.
     pub(crate) is_test: bool,
 }
 
@@ -25,7 +25,10 @@ enum State {
 
 /// Whether the whole file is test code.
 pub(crate) fn is_test_path(path: &str) -> bool {
-    path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs")
+    path.starts_with("tests/")
+        || path.contains("/tests/")
+        || path.ends_with("/tests.rs")
+        || path.ends_with("/testing.rs")
 }
 
 /// Splits a file into lines of code and comment.
@@ -34,7 +37,7 @@ pub(crate) fn lines(path: &str, text: &str) -> Vec<Line> {
     let mut state = State::Code;
     let mut is_test = is_test_path(path);
     for raw in text.lines() {
-        is_test |= raw.starts_with("#[cfg(test)]");
+        is_test |= raw.starts_with("#[cfg(test)]") || raw.starts_with("#![cfg(test)]");
         let mut line = Line {
             raw: raw.to_string(),
             is_test,
