@@ -13,6 +13,7 @@ use crate::attribute_names::AttributeNames;
 use crate::attribute_rules::{
     check_base64, check_depth, check_uri, is_allowed_text, is_boolean_or_integer, is_media_type,
 };
+use crate::plain_envelope;
 
 /// Nesting that is accepted in an event; deeper ones are refused, since receivers overflow their stacks on them.
 pub const DEPTH_MAX: usize = 128;
@@ -105,6 +106,11 @@ pub(crate) fn parse(line: &str) -> Result<Envelope<'_>, EnvelopeError> {
         return Err(EnvelopeError::TooLong);
     }
     check_depth(line)?;
+    plain_envelope::parse(line).map_or_else(|| parse_fully(line), Ok)
+}
+
+/// As [`parse`], for an event of any shape that is known not to be nested too deep.
+pub(crate) fn parse_fully(line: &str) -> Result<Envelope<'_>, EnvelopeError> {
     let mut members = Members::new(line);
     members.read()?;
     members.finish()

@@ -23,6 +23,7 @@ mod memory;
 mod origin;
 mod output;
 mod pattern;
+mod plain_envelope;
 mod route_table;
 mod router;
 mod sink;

@@ -165,6 +165,8 @@ pub struct Outlet {
     /// The inlet's actor is gone; the supervisor's next one wakes this outlet.
     is_waiting: bool,
     parcels: VecDeque<Parcel>,
+    /// Events of the last batch: the next one is made with room for as many.
+    usual_events: usize,
     /// The ledger of the sink behind the inlet, if it is one.
     offered_to: Option<Arc<SinkStats>>,
 }
@@ -200,11 +202,13 @@ impl Outlet {
             in_flight: 0,
             is_waiting: false,
             parcels: VecDeque::new(),
+            usual_events: 1,
             offered_to,
         }
     }
 
-    /// Adds one event to what is gathered. `taken_from` is held until the event is sent.
+    /// Adds one event to what is gathered. If a whole batch is waiting already, `taken_from` is held until the event is
+    /// sent, so that its sender waits as well.
     pub(crate) fn push(
         &mut self,
         record: EventRecord,
@@ -212,9 +216,11 @@ impl Outlet {
         origin: &Arc<Origin>,
         taken_from: Option<&Rc<Custody>>,
     ) {
+        let is_congested = !self.has_room();
         let parcel = self.parcel_for(record.line_bytes());
         parcel.batch.push(record, arena, origin);
         if let Some(custody) = taken_from
+            && is_congested
             && !parcel
                 .taken_from
                 .last()
@@ -303,13 +309,24 @@ impl Outlet {
         self.flush();
     }
 
+    fn count_offered(&self, events: usize, is_sent: bool) {
+        match &self.offered_to {
+            Some(sink) if is_sent => sink.offer(events),
+            Some(sink) => sink.take_back(events),
+            None => {}
+        }
+    }
+
     fn parcel_for(&mut self, bytes: usize) -> &mut Parcel {
         let is_full = self
             .parcels
             .back()
             .is_none_or(|last| last.batch.is_full_for(bytes));
         if is_full {
-            self.parcels.push_back(Parcel::default());
+            self.parcels.push_back(Parcel {
+                batch: EventBatch::with_capacity(self.usual_events),
+                ..Parcel::default()
+            });
         }
         self.parcels.back_mut().expect("one was just made")
     }
@@ -325,14 +342,13 @@ impl Outlet {
             sent_at: Instant::now(),
         };
         let events = deliver.batch.len();
+        self.usual_events = events;
+        // Counted before it is sent: a fast sink has delivered it before this thread goes on.
+        self.count_offered(events, true);
         match post(self.receiver.as_ref(), deliver) {
-            Ok(()) => {
-                self.in_flight += 1;
-                if let Some(sink) = &self.offered_to {
-                    sink.offer(events);
-                }
-            }
+            Ok(()) => self.in_flight += 1,
             Err(refused) => {
+                self.count_offered(events, false);
                 refused.custody.cancel();
                 self.parcels.push_front(Parcel {
                     batch: refused.batch,

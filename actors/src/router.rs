@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
+use smallvec::{SmallVec, smallvec};
 
 use crate::batch::{Arena, EventBatch};
 use crate::dead_letter::{Failure, FailureClass};
@@ -181,7 +182,7 @@ impl RouterActor {
 
     fn route(&mut self, batch: &EventBatch, custody: Option<&Rc<Custody>>) {
         // Pieces that fan-out adds are counted before anything is sent, which only `Flush` and full parcels do.
-        let mut added = vec![0i64; batch.origins().len()];
+        let mut added: SmallVec<[i64; 8]> = smallvec![0; batch.origins().len()];
         let mut last: Option<(crate::types::TypeId, Rc<[u32]>)> = None;
         for (index, record) in batch.records().iter().enumerate() {
             let handlers = match &last {

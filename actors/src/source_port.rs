@@ -165,7 +165,7 @@ impl SourcePort {
             outlet.append(EventBatch::from_parts(
                 chunk.to_vec(),
                 Arc::clone(&arena),
-                vec![origin],
+                origin,
             ));
         }
         outlet.flush();
