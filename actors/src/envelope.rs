@@ -409,6 +409,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table")]
     fn names_what_is_wrong() {
         let with = |members: &str| {
             format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{members}}}"#)
