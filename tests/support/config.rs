@@ -8,32 +8,13 @@ use veltrix::{
     components::{Components, HandlerFactory, Kind, SinkFactory, SourceFactory},
     config::{self, ByteSize, Config, DurationText, Problems, Section},
 };
-use veltrix_actors::{AnySink, LaneHandler, Source, StartError};
 
 /// Any component of the tests: it only has options.
 struct Inert;
 
-fn never<T>() -> Result<T, StartError> {
-    Err(StartError("a stand-in is never started".to_owned()))
-}
-
-impl SourceFactory for Inert {
-    fn build(&self) -> Result<Box<dyn Source>, StartError> {
-        never()
-    }
-}
-
-impl HandlerFactory for Inert {
-    fn build(&self, _: usize) -> Result<LaneHandler, StartError> {
-        never()
-    }
-}
-
-impl SinkFactory for Inert {
-    fn build(&self) -> Result<AnySink, StartError> {
-        never()
-    }
-}
+impl SourceFactory for Inert {}
+impl HandlerFactory for Inert {}
+impl SinkFactory for Inert {}
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

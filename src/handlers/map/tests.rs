@@ -3,8 +3,6 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::plan::MapError;
-use super::view::RawLine;
 use super::*;
 use crate::expression::EventView;
 
