@@ -20,85 +20,89 @@ type Wrong = Vec<(String, String)>;
 /// All of them.
 pub(crate) fn components() -> Components {
     Components {
-        sources: vec![
-            source::<http_source::HttpOptions, _>(
-                "http",
-                "CloudEvents over HTTP: binary, structured and batched",
-                |options, _| http_source::prepare(options),
-            ),
-            lines::<stdin::StdinOptions, _>(
-                "stdin",
-                "Events from standard input, one a line",
-                stdin::prepare,
-            ),
-            lines::<tcp::TcpOptions, _>(
-                "tcp",
-                "Events over TCP, one a line, many connections",
-                tcp::prepare,
-            ),
-            lines::<file_source::FileOptions, _>(
-                "file",
-                "Events from files, one a line",
-                file_source::prepare,
-            ),
-            source::<generate::GenerateOptions, _>(
-                "generate",
-                "Made-up events of a small shop",
-                generate::prepare,
-            ),
-        ],
-        handlers: vec![
-            Kind {
-                name: "map",
-                summary: "Renames, computes and removes fields",
-                schema: || schema_for!(map::MapOptions),
-                prepare: Arc::new(|section| map::prepare(&section)),
-            },
-            handler::<http_handler::HttpOptions, _>(
-                "http",
-                "Posts each event to a component; its answer is the result",
-                http_handler::prepare,
-            ),
-            handler::<exec::ExecOptions, _>(
-                "exec",
-                "Runs a child process: an event a line in, an answer a line out",
-                exec::prepare,
-            ),
-            handler::<pass::PassOptions, _>(
-                "pass",
-                "Passes events on; it only routes",
-                pass::prepare,
-            ),
-        ],
-        sinks: vec![
-            sink::<file_sink::FileOptions, _>(
-                "file",
-                "Files, one event a line",
-                file_sink::prepare,
-            ),
-            sink::<stdout::StdoutOptions, _>(
-                "stdout",
-                "Standard output, one event a line",
-                stdout::prepare,
-            ),
-            sink::<http_sink::HttpOptions, _>(
-                "http",
-                "Posts events to a receiver, one or many a request",
-                http_sink::prepare,
-            ),
-            sink::<tcp_sink::TcpOptions, _>(
-                "tcp",
-                "A TCP connection, one event a line",
-                tcp_sink::prepare,
-            ),
-            sink::<blackhole::BlackholeOptions, _>(
-                "blackhole",
-                "Takes everything, keeps nothing",
-                blackhole::prepare,
-            ),
-        ],
+        sources: sources(),
+        handlers: handlers(),
+        sinks: sinks(),
         check_expression: expression::check,
     }
+}
+
+fn sources() -> Vec<Kind<dyn SourceFactory>> {
+    vec![
+        source::<http_source::HttpOptions, _>(
+            "http",
+            "CloudEvents over HTTP: binary, structured and batched",
+            |options, _| http_source::prepare(options),
+        ),
+        lines::<stdin::StdinOptions, _>(
+            "stdin",
+            "Events from standard input, one a line",
+            stdin::prepare,
+        ),
+        lines::<tcp::TcpOptions, _>(
+            "tcp",
+            "Events over TCP, one a line, many connections",
+            tcp::prepare,
+        ),
+        lines::<file_source::FileOptions, _>(
+            "file",
+            "Events from files, one a line",
+            file_source::prepare,
+        ),
+        source::<generate::GenerateOptions, _>(
+            "generate",
+            "Made-up events of a small shop",
+            generate::prepare,
+        ),
+    ]
+}
+
+fn handlers() -> Vec<Kind<dyn HandlerFactory>> {
+    vec![
+        Kind {
+            name: "map",
+            summary: "Renames, computes and removes fields",
+            schema: || schema_for!(map::MapOptions),
+            prepare: Arc::new(|section| map::prepare(&section)),
+        },
+        handler::<http_handler::HttpOptions, _>(
+            "http",
+            "Posts each event to a component; its answer is the result",
+            http_handler::prepare,
+        ),
+        handler::<exec::ExecOptions, _>(
+            "exec",
+            "Runs a child process: an event a line in, an answer a line out",
+            exec::prepare,
+        ),
+        handler::<pass::PassOptions, _>("pass", "Passes events on; it only routes", pass::prepare),
+    ]
+}
+
+fn sinks() -> Vec<Kind<dyn SinkFactory>> {
+    vec![
+        sink::<file_sink::FileOptions, _>("file", "Files, one event a line", file_sink::prepare),
+        sink::<stdout::StdoutOptions, _>(
+            "stdout",
+            "Standard output, one event a line",
+            stdout::prepare,
+        ),
+        sink::<http_sink::HttpOptions, _>(
+            "http",
+            "Posts events to a receiver, one or many a request",
+            http_sink::prepare,
+        ),
+        sink::<tcp_sink::TcpOptions, _>(
+            "tcp",
+            "A TCP connection, one event a line",
+            tcp_sink::prepare,
+        ),
+        sink::<blackhole::BlackholeOptions, _>(
+            "blackhole",
+            "Takes everything, keeps nothing",
+            blackhole::prepare,
+        ),
+    ]
 }
 
 /// Decodes a section's options and prepares the component; problems go to the section.

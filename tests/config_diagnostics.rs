@@ -464,12 +464,6 @@ const FILES: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "v.yaml",
-        "sources: { in: { type: stdin } }\nsinks: { a: { type: file, path: x, sync: interval } }\n",
-        "v.yaml:2:36: error: `sinks.a.sync` is not supported by this version",
-        "",
-    ),
-    (
-        "v.yaml",
         "sources: { in: { type: stdin } }\nsinks: { a: { type: http, url: x, retry: { max_elapsed: 1hour } , header: {} } }\n",
         "v.yaml:2:67: error: unknown key `header` in `sinks.a`",
         "did you mean `headers`? valid keys are `url`, `headers`, `concurrency`, `retry` and `type`",

@@ -30,7 +30,7 @@ fn events(count: usize) -> Vec<String> {
 fn files_have_each_types_events_in_order_and_byte_for_byte() {
     let workspace = Workspace::new();
     let events = events(3000);
-    let sink = "{ type: file, path: 'out/{type}.ndjson' }";
+    let sink = "{ type: file, path: 'out/{type}.ndjson', sync: interval }";
     let ended = workspace.run(&with_sink(sink), &events);
     ended.assert_drained(&["accepted=3000", "delivered=3000"]);
     for (offset, event_type) in ["order.created", "order.paid", "order.shipped"]

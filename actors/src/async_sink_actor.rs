@@ -11,7 +11,8 @@ use futures::FutureExt;
 use crate::dead_letter::FailureClass;
 use crate::guard;
 use crate::key::KeySelector;
-use crate::mailbox::{Deliver, Outlet, OutletReady, Turn};
+use crate::mailbox::{Deliver, OutletReady, Turn};
+use crate::outlet::Outlet;
 use crate::sink::{AsyncSink, Consignment, DeliveryError, Held, RetryPolicy};
 use crate::sink_actor::SinkSpec;
 use crate::stats::SinkStats;
@@ -164,7 +165,9 @@ impl AsyncSinkActor {
         ctx: &mut Context<Self>,
     ) {
         let slot = &self.slots[number];
-        let wait = after.unwrap_or_else(|| self.retry.backoff.wait(slot.failures, jitter_sample()));
+        // A receiver that always asks for no wait at all must not be asked in a tight loop.
+        let backoff = self.retry.backoff.wait(slot.failures, jitter_sample());
+        let wait = backoff.max(after.unwrap_or_default());
         let elapsed = slot.since.map_or(Duration::ZERO, |since| since.elapsed());
         if self
             .retry

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::envelope::{self, EnvelopeError};
 use crate::event::{Event, EventRecord};
 use crate::memory::{Charge, MemoryBudget};
@@ -38,12 +40,23 @@ impl Arena {
 #[derive(Debug, Default)]
 pub struct EventBatch {
     records: Vec<EventRecord>,
-    arenas: Vec<Arc<Arena>>,
-    origins: Vec<Arc<Origin>>,
+    arenas: Shared<Arena>,
+    origins: Shared<Origin>,
     bytes: usize,
 }
 
+/// Most batches come from one or two intakes, and need no allocation to say so.
+type Shared<T> = SmallVec<[Arc<T>; 2]>;
+
 impl EventBatch {
+    /// An empty batch with room for `events`.
+    pub(crate) fn with_capacity(events: usize) -> Self {
+        Self {
+            records: Vec::with_capacity(events),
+            ..Self::default()
+        }
+    }
+
     /// Number of events.
     pub fn len(&self) -> usize {
         self.records.len()
@@ -124,9 +137,6 @@ impl EventBatch {
         arena: &Arc<Arena>,
         origin: &Arc<Origin>,
     ) {
-        if self.records.capacity() == 0 {
-            self.records.reserve(16);
-        }
         record.arena = shared_index(&mut self.arenas, arena);
         record.origin = shared_index(&mut self.origins, origin);
         self.bytes += record.line_bytes();
@@ -145,32 +155,32 @@ impl EventBatch {
     }
 
     /// Makes all events count for one new origin; they keep nothing of the former ones.
-    pub(crate) fn adopt(&mut self, origin: Arc<Origin>) -> Vec<Arc<Origin>> {
+    pub(crate) fn adopt(&mut self, origin: Arc<Origin>) -> Shared<Origin> {
         for (index, record) in self.records.iter_mut().enumerate() {
             record.origin = 0;
             record.index = u16::try_from(index).expect("a batch holds few events");
         }
-        std::mem::replace(&mut self.origins, vec![origin])
+        std::mem::replace(&mut self.origins, smallvec![origin])
     }
 
     /// Puts finished text and the records in it together.
     pub(crate) fn from_parts(
         records: Vec<EventRecord>,
         arena: Arc<Arena>,
-        origins: Vec<Arc<Origin>>,
+        origin: Arc<Origin>,
     ) -> Self {
         let bytes = records.iter().map(EventRecord::line_bytes).sum();
         Self {
             records,
-            arenas: vec![arena],
-            origins,
+            arenas: smallvec![arena],
+            origins: smallvec![origin],
             bytes,
         }
     }
 }
 
 /// The index of `item` in `list`, which is nearly always the last one since events come in runs.
-fn shared_index<T>(list: &mut Vec<Arc<T>>, item: &Arc<T>) -> u16 {
+fn shared_index<T>(list: &mut Shared<T>, item: &Arc<T>) -> u16 {
     if !list.last().is_some_and(|last| Arc::ptr_eq(last, item)) {
         list.push(Arc::clone(item));
     }
@@ -184,12 +194,15 @@ pub struct Intake {
     pub(crate) records: Vec<EventRecord>,
 }
 
+/// Bytes of an event, guessed low rather than high, to have room for its record.
+const LIKELY_EVENT_BYTES: usize = 256;
+
 impl Intake {
     /// Intake over text whose events [`Intake::parse`] will find.
     pub fn over(text: String) -> Self {
         Self {
+            records: Vec::with_capacity(text.len() / LIKELY_EVENT_BYTES),
             text,
-            records: Vec::new(),
         }
     }
 

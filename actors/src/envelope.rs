@@ -6,13 +6,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::attribute_names::AttributeNames;
 use crate::attribute_rules::{
     check_base64, check_depth, check_uri, is_allowed_text, is_boolean_or_integer, is_media_type,
 };
+use crate::members::Name;
+use crate::plain_envelope;
 
 /// Nesting that is accepted in an event; deeper ones are refused, since receivers overflow their stacks on them.
 pub const DEPTH_MAX: usize = 128;
@@ -105,36 +107,14 @@ pub(crate) fn parse(line: &str) -> Result<Envelope<'_>, EnvelopeError> {
         return Err(EnvelopeError::TooLong);
     }
     check_depth(line)?;
+    plain_envelope::parse(line).map_or_else(|| parse_fully(line), Ok)
+}
+
+/// As [`parse`], for an event of any shape that is known not to be nested too deep.
+pub(crate) fn parse_fully(line: &str) -> Result<Envelope<'_>, EnvelopeError> {
     let mut members = Members::new(line);
     members.read()?;
     members.finish()
-}
-
-/// All members of an event but its payload, with their raw JSON text; the line must have been parsed before.
-pub(crate) fn members(line: &str) -> Vec<(Cow<'_, str>, &str)> {
-    struct Collect;
-    impl<'de> Visitor<'de> for Collect {
-        type Value = Vec<(Cow<'de, str>, &'de str)>;
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("an event")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            while let Some(Name(name)) = map.next_key()? {
-                if name == "data" {
-                    map.next_value::<IgnoredAny>()?;
-                } else {
-                    members.push((name, map.next_value::<&RawValue>()?.get()));
-                }
-            }
-            Ok(members)
-        }
-    }
-    serde_json::Deserializer::from_str(line)
-        .deserialize_map(Collect)
-        .unwrap_or_default()
 }
 
 /// Text of a JSON string's content (without quotes) whose escapes are resolved; borrowed when there are none.
@@ -145,31 +125,6 @@ pub(crate) fn unescape(content: &str) -> Cow<'_, str> {
     // Checked when the event was parsed, so the fallback is for callers with text of their own.
     serde_json::from_str::<String>(&format!("\"{content}\""))
         .map_or(Cow::Borrowed(content), Cow::Owned)
-}
-
-/// A member's name, borrowed unless it has escapes.
-struct Name<'de>(Cow<'de, str>);
-
-impl<'de> serde::Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a member name")
-            }
-
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(name)))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(name.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
-    }
 }
 
 /// The state of one pass.
@@ -454,6 +409,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table")]
     fn names_what_is_wrong() {
         let with = |members: &str| {
             format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{members}}}"#)

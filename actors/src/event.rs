@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::envelope::{self, Envelope, Span};
+use crate::members::members;
 use crate::types::TypeId;
 
 /// Where one event lies in its arena, and which batch it counts for. Plain data; hops copy it instead of the event.
@@ -93,6 +94,7 @@ impl EventRecord {
             &mut self.event_type,
         ] {
             if *offset > behind {
+                // Added first: a difference below zero has no place in an unsigned number.
                 *offset = *offset + new - old;
             }
         }
@@ -226,7 +228,7 @@ impl<'a> Event<'a> {
 
     /// All members but `data` and those that are null: name and raw JSON text. Scans the line.
     pub fn attributes(&self) -> Vec<(Cow<'a, str>, &'a str)> {
-        let mut members = envelope::members(self.line);
+        let mut members = members(self.line);
         members.retain(|(_, value)| *value != "null");
         members
     }
@@ -243,6 +245,38 @@ impl<'a> Event<'a> {
         match self.record.flags & ESCAPED {
             0 => Cow::Borrowed(raw),
             _ => envelope::unescape(raw),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{detached_types, parse_record};
+
+    #[test]
+    fn a_record_follows_its_line_when_data_grows_or_shrinks() {
+        let line = |data: &str| {
+            format!(
+                r#"{{"specversion":"1.0","id":"1","data":{data},"source":"/s","type":"t","subject":"x"}}"#
+            )
+        };
+        let old = line(r#"{"a":1}"#);
+        let mut types = detached_types();
+        let record = parse_record(&old, 0..old.len(), &mut types).unwrap();
+        for data in [r#"{"a":1,"b":[1,2,3]}"#, "7"] {
+            let new = line(data);
+            let record = record.with_data_edited(0, new.len());
+            let event = Event::new(&record, &new);
+            assert_eq!(event.data(), Some(data));
+            let attributes = (
+                event.id(),
+                event.source(),
+                event.event_type(),
+                event.subject(),
+            );
+            let expected = ("1".into(), "/s".into(), "t".into(), Some("x".into()));
+            assert_eq!(attributes, expected);
         }
     }
 }

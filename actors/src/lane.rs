@@ -315,14 +315,15 @@ impl HandlerActor {
     /// Hands the results of all events since the last commit on, and the batch back once it is finished.
     fn commit(&mut self) {
         let Some(work) = &mut self.work else { return };
-        let (emitted, arena) = self.output.take();
+        let (mut emitted, arena) = self.output.take();
         self.outlets.hand_on(
             &work.batch,
             work.committed..work.next,
-            emitted,
+            &mut emitted,
             arena.as_ref(),
             &self.spec,
         );
+        self.output.give_back(emitted);
         work.committed = work.next;
         if work.next >= work.batch.len()
             && let Some(work) = self.work.take()

@@ -4,11 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use actix::prelude::Recipient;
+use smallvec::{SmallVec, smallvec};
 
 use crate::batch::{Arena, EventBatch};
 use crate::event::CONDITIONAL;
 use crate::lane_spec::LaneSpec;
-use crate::mailbox::{Inlet, Outlet, OutletReady};
+use crate::mailbox::{Inlet, OutletReady};
+use crate::outlet::Outlet;
 use crate::output::{Destination, Emitted};
 use crate::router::Unmatched;
 use crate::stats::SinkStats;
@@ -66,13 +68,13 @@ impl LaneOutlets {
         &mut self,
         batch: &EventBatch,
         handled: Range<usize>,
-        emitted: Vec<Emitted>,
+        emitted: &mut Vec<Emitted>,
         arena: Option<&Arc<Arena>>,
         spec: &LaneSpec,
     ) {
         // The new pieces are counted before anyone can finish one of them.
-        add_pieces(batch, handled, &emitted, spec.targets.len());
-        for Emitted { mut record, to } in emitted {
+        add_pieces(batch, handled, emitted, spec.targets.len());
+        for Emitted { mut record, to } in emitted.drain(..) {
             let origin = batch.origin(record.origin);
             let own = || batch.arena(record.arena);
             match to {
@@ -115,7 +117,7 @@ fn add_pieces(
     targets: usize,
 ) {
     let targets = i64::try_from(targets).expect("a handler has few targets");
-    let mut delta = vec![0i64; batch.origins().len()];
+    let mut delta: SmallVec<[i64; 8]> = smallvec![0; batch.origins().len()];
     for record in &batch.records()[handled] {
         delta[usize::from(record.origin)] -= 1;
     }

@@ -1,11 +1,8 @@
-//! All sending between actors: inlets that outlive the actor behind them, credits that bound its mailbox, and outlets
-//! that gather events until there is credit.
+//! All sending between actors: inlets that outlive the actor behind them, and credits that bound its mailbox.
 //!
 //! actix's own capacity bounds nothing (`do_send` ignores it, `try_send` grants a message per clone) and a closed mailbox
 //! swallows messages, so a sender here never sends without a credit, and gets the batch back when nobody takes it.
 
-use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -13,11 +10,9 @@ use std::time::Instant;
 use actix::dev::SendError;
 use actix::prelude::{Message, Recipient};
 
-use crate::batch::{Arena, EventBatch};
+use crate::batch::EventBatch;
 use crate::dead_letter::Failure;
-use crate::event::EventRecord;
-use crate::origin::Origin;
-use crate::stats::{Gauge, SinkStats};
+use crate::stats::{Gauge, Registry};
 
 /// Batches that a sender may have on the way to one receiver: one being worked on and one waiting behind it.
 pub const CREDITS: usize = 2;
@@ -44,18 +39,30 @@ pub struct Deliver {
 pub struct OutletReady {
     /// The sender's own number for the outlet.
     pub outlet: usize,
-    credits: usize,
+    pub(crate) credits: usize,
 }
 
 /// How an outlet's receivers reach its owner.
 #[derive(Debug)]
-struct ReturnAddress {
+pub(crate) struct ReturnAddress {
     owner: Recipient<OutletReady>,
     outlet: usize,
-    in_use: Arc<crate::stats::Registry>,
+    in_use: Arc<Registry>,
 }
 
 impl ReturnAddress {
+    pub(crate) fn new(
+        owner: Recipient<OutletReady>,
+        outlet: usize,
+        in_use: Arc<Registry>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            owner,
+            outlet,
+            in_use,
+        })
+    }
+
     fn send(&self, credits: usize) {
         let ready = OutletReady {
             outlet: self.outlet,
@@ -72,13 +79,13 @@ impl ReturnAddress {
 pub struct Custody(Option<Arc<ReturnAddress>>);
 
 impl Custody {
-    fn new(returns: Arc<ReturnAddress>) -> Self {
+    pub(crate) fn new(returns: Arc<ReturnAddress>) -> Self {
         in_use(&returns).add(1);
         Self(Some(returns))
     }
 
     /// Takes the token back without returning a credit: the batch was never sent.
-    fn cancel(mut self) {
+    pub(crate) fn cancel(mut self) {
         if let Some(returns) = self.0.take() {
             in_use(&returns).add(-1);
         }
@@ -131,7 +138,12 @@ impl Inlet {
         }
     }
 
-    fn receiver(&self) -> (Option<Recipient<Deliver>>, u64) {
+    /// Grows with each actor that is put behind the inlet.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn receiver(&self) -> (Option<Recipient<Deliver>>, u64) {
         let state = self.lock();
         (
             state.receiver.clone(),
@@ -140,7 +152,7 @@ impl Inlet {
     }
 
     /// Calls the sender back at the next [`Inlet::open`]; false if that has happened since `generation`.
-    fn wait(&self, returns: &Arc<ReturnAddress>, generation: u64) -> bool {
+    pub(crate) fn wait(&self, returns: &Arc<ReturnAddress>, generation: u64) -> bool {
         let mut state = self.lock();
         let unchanged = self.generation.load(Ordering::Acquire) == generation;
         if unchanged {
@@ -154,206 +166,13 @@ impl Inlet {
     }
 }
 
-/// One sender's way to one inlet: gathers events and sends them whenever it has credit.
-#[derive(Debug)]
-pub struct Outlet {
-    inlet: Arc<Inlet>,
-    receiver: Option<Recipient<Deliver>>,
-    generation: u64,
-    returns: Arc<ReturnAddress>,
-    in_flight: usize,
-    /// The inlet's actor is gone; the supervisor's next one wakes this outlet.
-    is_waiting: bool,
-    parcels: VecDeque<Parcel>,
-    /// The ledger of the sink behind the inlet, if it is one.
-    offered_to: Option<Arc<SinkStats>>,
-}
-
-/// Events gathered for one message.
-#[derive(Debug, Default)]
-struct Parcel {
-    batch: EventBatch,
-    failures: Vec<Failure>,
-    /// Custody of the batches that the events came from: returned to their senders once this parcel is sent.
-    taken_from: Vec<Rc<Custody>>,
-}
-
-impl Outlet {
-    /// An outlet that its owner knows as number `outlet` and hears of by [`OutletReady`].
-    pub fn new(
-        inlet: Arc<Inlet>,
-        owner: Recipient<OutletReady>,
-        outlet: usize,
-        registry: &Arc<crate::stats::Registry>,
-        offered_to: Option<Arc<SinkStats>>,
-    ) -> Self {
-        let in_use = Arc::clone(registry);
-        Self {
-            inlet,
-            receiver: None,
-            generation: 0,
-            returns: Arc::new(ReturnAddress {
-                owner,
-                outlet,
-                in_use,
-            }),
-            in_flight: 0,
-            is_waiting: false,
-            parcels: VecDeque::new(),
-            offered_to,
-        }
-    }
-
-    /// Adds one event to what is gathered. `taken_from` is held until the event is sent.
-    pub(crate) fn push(
-        &mut self,
-        record: EventRecord,
-        arena: &Arc<Arena>,
-        origin: &Arc<Origin>,
-        taken_from: Option<&Rc<Custody>>,
-    ) {
-        let parcel = self.parcel_for(record.line_bytes());
-        parcel.batch.push(record, arena, origin);
-        if let Some(custody) = taken_from
-            && !parcel
-                .taken_from
-                .last()
-                .is_some_and(|last| Rc::ptr_eq(last, custody))
-        {
-            parcel.taken_from.push(Rc::clone(custody));
-        }
-    }
-
-    /// Adds one failed event on its way to the dead letters.
-    pub(crate) fn push_failed(
-        &mut self,
-        record: EventRecord,
-        arena: &Arc<Arena>,
-        origin: &Arc<Origin>,
-        failure: Failure,
-    ) {
-        let parcel = self.parcel_for(record.line_bytes());
-        parcel.batch.push(record, arena, origin);
-        parcel.failures.push(failure);
-    }
-
-    /// Adds a whole batch.
-    pub(crate) fn append(&mut self, batch: EventBatch) {
-        match self.parcels.back_mut() {
-            Some(last)
-                if last.batch.len() + batch.len() <= crate::batch::BATCH_EVENTS_MAX
-                    && !last.batch.is_full_for(batch.bytes()) =>
-            {
-                last.batch.append(&batch);
-            }
-            _ => self.parcels.push_back(Parcel {
-                batch,
-                ..Parcel::default()
-            }),
-        }
-    }
-
-    /// Whether events can be added without exceeding one full batch.
-    pub(crate) fn has_room(&self) -> bool {
-        match self.parcels.len() {
-            0 => true,
-            1 => !self.parcels[0].batch.is_full(),
-            _ => false,
-        }
-    }
-
-    /// Events gathered and not sent.
-    pub(crate) fn gathered(&self) -> usize {
-        self.parcels.iter().map(|parcel| parcel.batch.len()).sum()
-    }
-
-    /// Whether nothing is gathered.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.parcels.is_empty()
-    }
-
-    /// Sends what is gathered as far as credits go.
-    pub(crate) fn flush(&mut self) {
-        while self.in_flight < CREDITS && !self.is_waiting {
-            let Some(parcel) = self.parcels.pop_front() else {
-                return;
-            };
-            self.send(parcel);
-        }
-    }
-
-    /// Sends full batches as far as credits go, and leaves the rest to be added to.
-    pub(crate) fn flush_full(&mut self) {
-        while self.in_flight < CREDITS
-            && !self.is_waiting
-            && self
-                .parcels
-                .front()
-                .is_some_and(|first| self.parcels.len() > 1 || first.batch.is_full())
-        {
-            let parcel = self.parcels.pop_front().expect("its front was looked at");
-            self.send(parcel);
-        }
-    }
-
-    /// Takes the news in, and sends on.
-    pub(crate) fn ready(&mut self, news: OutletReady) {
-        self.in_flight = self.in_flight.saturating_sub(news.credits);
-        self.is_waiting &= news.credits != 0;
-        self.flush();
-    }
-
-    fn parcel_for(&mut self, bytes: usize) -> &mut Parcel {
-        let is_full = self
-            .parcels
-            .back()
-            .is_none_or(|last| last.batch.is_full_for(bytes));
-        if is_full {
-            self.parcels.push_back(Parcel::default());
-        }
-        self.parcels.back_mut().expect("one was just made")
-    }
-
-    fn send(&mut self, parcel: Parcel) {
-        if self.generation != self.inlet.generation.load(Ordering::Acquire) {
-            (self.receiver, self.generation) = self.inlet.receiver();
-        }
-        let deliver = Deliver {
-            batch: parcel.batch,
-            failures: parcel.failures,
-            custody: Custody::new(Arc::clone(&self.returns)),
-            sent_at: Instant::now(),
-        };
-        let events = deliver.batch.len();
-        // Counted before it is sent: the sink may deliver it at once, and must not have delivered what was not offered.
-        if let Some(sink) = &self.offered_to {
-            sink.offer(events);
-        }
-        match post(self.receiver.as_ref(), deliver) {
-            Ok(()) => self.in_flight += 1,
-            Err(refused) => {
-                if let Some(sink) = &self.offered_to {
-                    sink.withdraw(events);
-                }
-                refused.custody.cancel();
-                self.parcels.push_front(Parcel {
-                    batch: refused.batch,
-                    failures: refused.failures,
-                    taken_from: parcel.taken_from,
-                });
-                self.is_waiting = self.inlet.wait(&self.returns, self.generation);
-            }
-        }
-    }
-}
-
 /// Puts a batch into the receiver's mailbox, or gives it back when nobody is there.
 #[expect(clippy::disallowed_methods, reason = "the one module that sends")]
 #[expect(
     clippy::result_large_err,
     reason = "a refused batch is rare and goes back whole"
 )]
-fn post(receiver: Option<&Recipient<Deliver>>, deliver: Deliver) -> Result<(), Deliver> {
+pub(crate) fn post(receiver: Option<&Recipient<Deliver>>, deliver: Deliver) -> Result<(), Deliver> {
     let Some(receiver) = receiver else {
         return Err(deliver);
     };

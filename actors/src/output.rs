@@ -103,6 +103,11 @@ impl LaneOutput {
             || self.emitted.len() >= crate::batch::BATCH_EVENTS_MAX
     }
 
+    /// Takes the emptied list back, to be filled again without an allocation.
+    pub(crate) fn give_back(&mut self, emptied: Vec<Emitted>) {
+        self.emitted = emptied;
+    }
+
     /// Hands out what was emitted, and the arena that the written ones lie in.
     pub(crate) fn take(&mut self) -> (Vec<Emitted>, Option<Arc<Arena>>) {
         let arena = (!self.text.is_empty()).then(|| {

@@ -4,14 +4,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
+use smallvec::{SmallVec, smallvec};
 
 use crate::batch::{Arena, EventBatch};
 use crate::dead_letter::{Failure, FailureClass};
 use crate::event::{CONDITIONAL, EventRecord};
 use crate::key::KeySelector;
 use crate::lane_spec::Target;
-use crate::mailbox::{Custody, Deliver, Inlet, Outlet, OutletReady, Turn};
+use crate::mailbox::{Custody, Deliver, Inlet, OutletReady, Turn};
 use crate::origin::Origin;
+use crate::outlet::Outlet;
 use crate::pattern::TypePattern;
 use crate::route_table::RouteTable;
 use crate::stats::{Registry, SinkStats};
@@ -181,7 +183,7 @@ impl RouterActor {
 
     fn route(&mut self, batch: &EventBatch, custody: Option<&Rc<Custody>>) {
         // Pieces that fan-out adds are counted before anything is sent, which only `Flush` and full parcels do.
-        let mut added = vec![0i64; batch.origins().len()];
+        let mut added: SmallVec<[i64; 8]> = smallvec![0; batch.origins().len()];
         let mut last: Option<(crate::types::TypeId, Rc<[u32]>)> = None;
         for (index, record) in batch.records().iter().enumerate() {
             let handlers = match &last {

@@ -9,9 +9,10 @@ use futures::FutureExt;
 use tokio::sync::{Notify, oneshot};
 
 use crate::batch::{Arena, EventBatch, Intake};
-use crate::mailbox::{Inlet, Outlet, control};
+use crate::mailbox::{Inlet, control};
 use crate::memory::MemoryBudget;
 use crate::origin::Origin;
+use crate::outlet::Outlet;
 use crate::source::Source;
 use crate::source_actor::SourceActor;
 use crate::stats::{Registry, SourceStats};
@@ -165,7 +166,7 @@ impl SourcePort {
             outlet.append(EventBatch::from_parts(
                 chunk.to_vec(),
                 Arc::clone(&arena),
-                vec![origin],
+                origin,
             ));
         }
         outlet.flush();

@@ -12,6 +12,11 @@ use tokio::sync::Notify;
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// Takes back what was counted for something that did not happen after all.
+    pub(crate) fn take_back(&self, count: usize) {
+        self.0.fetch_sub(count as u64, Ordering::Relaxed);
+    }
+
     /// Adds `count`.
     pub fn add(&self, count: usize) {
         self.0.fetch_add(count as u64, Ordering::Relaxed);
@@ -207,9 +212,8 @@ impl SinkStats {
             .add(i64::try_from(count).expect("batches are small"));
     }
 
-    /// Takes back what was offered and could not be sent.
-    pub(crate) fn withdraw(&self, count: usize) {
-        self.offered.0.fetch_sub(count as u64, Ordering::Relaxed);
+    pub(crate) fn take_back(&self, count: usize) {
+        self.offered.take_back(count);
         self.waiting
             .add(-i64::try_from(count).expect("batches are small"));
     }

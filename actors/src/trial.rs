@@ -74,7 +74,7 @@ impl Trial {
         }
         let arena = Arc::new(crate::batch::Arena::new(text, &self.budget));
         let origin = Origin::of_results(records.len(), Vec::new());
-        Ok(EventBatch::from_parts(records, arena, vec![origin]))
+        Ok(EventBatch::from_parts(records, arena, origin))
     }
 
     /// A delivery of these events.

@@ -39,7 +39,7 @@ impl Source for Numbers {
                         if number % 3 == 0 { "fizz" } else { "other" },
                         number % 7,
                     );
-                    intake.push_line(&line, &mut types).unwrap();
+                    intake.push_line(&line, &mut types).expect("set up by the test");
                 }
                 next += intake.len();
                 port.submit(intake);
@@ -68,11 +68,15 @@ impl HandlerFactory for Picky {
 
 impl Handler for Picky {
     fn handle(&mut self, event: &Event<'_>, out: &mut Output<'_>) -> Result<(), HandlerError> {
-        let number: usize = event.data().unwrap().parse().unwrap();
+        let number: usize = event
+            .data()
+            .expect("set up by the test")
+            .parse()
+            .expect("set up by the test");
         out.pass()?;
         if number % self.panic_every == 1 {
             let tried = {
-                let mut failed = self.failed.lock().unwrap();
+                let mut failed = self.failed.lock().expect("set up by the test");
                 let tried = failed.entry(event.id().into_owned()).or_default();
                 *tried += 1;
                 *tried
@@ -100,7 +104,10 @@ impl SinkFactory for Collect {
 
 impl Sink for Collect {
     fn append(&mut self, event: &Event<'_>) -> Result<(), String> {
-        self.0.lock().unwrap().push(event.line().to_owned());
+        self.0
+            .lock()
+            .expect("set up by the test")
+            .push(event.line().to_owned());
         Ok(())
     }
 
@@ -154,7 +161,7 @@ fn run(events: usize, lanes: usize, is_cut_short: bool) -> (Vec<String>, Arc<Reg
         };
         let router_spec = RouterSpec {
             routes: vec![Route {
-                patterns: vec![TypePattern::parse("n.>").unwrap()],
+                patterns: vec![TypePattern::parse("n.>").expect("set up by the test")],
                 key: KeySelector::SubjectOrSource,
                 lanes: lane_inlets.clone(),
                 is_conditional: false,
@@ -234,18 +241,18 @@ fn run(events: usize, lanes: usize, is_cut_short: bool) -> (Vec<String>, Arc<Reg
             lifeline,
         );
         let stop = start_supervisor(root);
-        watch.started.await.unwrap();
+        watch.started.await.expect("set up by the test");
         if !is_cut_short {
             done.notified().await;
         }
         control(&stop, Stop);
         let exited = tokio::time::timeout(ended, watch.exited).await;
         assert_eq!(
-            exited.expect("the tree stops").unwrap(),
+            exited.expect("the tree stops").expect("set up by the test"),
             veltrix_actors::ExitReason::Normal
         );
     });
-    let lines = std::mem::take(&mut *collected.0.lock().unwrap());
+    let lines = std::mem::take(&mut *collected.0.lock().expect("set up by the test"));
     (lines, registry)
 }
 
@@ -256,7 +263,8 @@ fn value(line: &str) -> serde_json::Value {
 #[test]
 fn a_drain_delivers_every_accepted_event_once_and_in_order_of_its_key() {
     let (lines, registry) = run(20_000, 4, true);
-    let accepted = usize::try_from(registry.source("numbers").accepted.get()).unwrap();
+    let accepted =
+        usize::try_from(registry.source("numbers").accepted.get()).expect("set up by the test");
     let mut passed = 0;
     let mut last: HashMap<String, u64> = HashMap::new();
     for line in &lines {
@@ -265,8 +273,14 @@ fn a_drain_delivers_every_accepted_event_once_and_in_order_of_its_key() {
             continue;
         }
         passed += 1;
-        let number = event["data"].as_u64().unwrap();
-        let before = last.insert(event["subject"].as_str().unwrap().to_owned(), number);
+        let number = event["data"].as_u64().expect("set up by the test");
+        let before = last.insert(
+            event["subject"]
+                .as_str()
+                .expect("set up by the test")
+                .to_owned(),
+            number,
+        );
         assert!(
             before.is_none_or(|before| before < number),
             "{number} after {before:?}"
@@ -310,7 +324,7 @@ fn a_derived_result_carries_its_causes() {
         .iter()
         .map(|line| value(line))
         .find(|event| event["id"] == "3.picky.1")
-        .unwrap();
+        .expect("set up by the test");
     assert_eq!(buzz["type"], "n.buzz");
     assert_eq!(buzz["source"], "/veltrix/test/picky");
     assert_eq!(

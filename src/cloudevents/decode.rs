@@ -76,9 +76,7 @@ pub(crate) struct Lines {
 impl Lines {
     /// One event in the JSON format.
     pub(crate) fn structured(body: &[u8]) -> Result<Self, DecodeError> {
-        let text = one_line(utf8(body)?).into_owned();
-        let ranges = vec![0..text.len()];
-        Ok(Self { text, ranges })
+        Ok(Self::one(one_line(utf8(body)?).into_owned()))
     }
 
     /// An array of events in the JSON format; it may be empty.
@@ -127,8 +125,7 @@ impl Lines {
         }
         push_data(content_type, body, &mut text)?;
         text.push_str(if text.is_empty() { "{}" } else { "}" });
-        let ranges = vec![0..text.len()];
-        Ok(Self { text, ranges })
+        Ok(Self::one(text))
     }
 
     /// The lines, none of them checked.
@@ -139,6 +136,14 @@ impl Lines {
     /// Number of events.
     pub(crate) fn len(&self) -> usize {
         self.ranges.len()
+    }
+
+    fn one(text: String) -> Self {
+        let whole = 0..text.len();
+        Self {
+            text,
+            ranges: std::iter::once(whole).collect(),
+        }
     }
 
     /// Checks every event; all are kept or none is.

@@ -112,7 +112,7 @@ impl RawSource {
             };
             let message =
                 format!("`{path}`: `durability: {named}` is not supported by this version");
-            let help = "write `durability: none`, which is the default for now".to_owned();
+            let help = "write `durability: none`, which is the default".to_owned();
             reporter.value(&path.key("durability"), message, Some(help));
         }
         let raw = self.envelope.clone()?;

@@ -17,7 +17,7 @@ const MAX_SECRET_BYTES: u64 = 64 << 10;
 
 const FORMS: &str = "valid forms are `${env:NAME}`, `${env:NAME:default}` and `${file:/path}`; write `$${` for a plain `${`";
 
-/// Replaces every placeholder of the tree's strings.
+/// Replaces every reference of the tree's strings.
 pub(crate) fn fill_in(
     tree: &mut Tree,
     environment: &BTreeMap<String, String>,
@@ -70,29 +70,29 @@ impl Filler<'_> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find("${") {
-            let (before, placeholder) = rest.split_at(at);
+            let (before, reference) = rest.split_at(at);
             if let Some(before) = before.strip_suffix('$') {
                 out.push_str(before);
                 out.push_str("${");
-                rest = &placeholder[2..];
+                rest = &reference[2..];
                 continue;
             }
             out.push_str(before);
-            let Some(end) = placeholder.find('}') else {
+            let Some(end) = reference.find('}') else {
                 return Err(("`${` has no closing `}`".to_owned(), FORMS.to_owned()));
             };
-            let (secret, value) = self.look_up(&placeholder[2..end])?;
+            let (secret, value) = self.look_up(&reference[2..end])?;
             if secret {
                 self.origins.add_secret(path.clone(), value.clone());
             }
             out.push_str(&value);
-            rest = &placeholder[end + 1..];
+            rest = &reference[end + 1..];
         }
         out.push_str(rest);
         Ok(out)
     }
 
-    /// What stands for a placeholder, and whether it came from outside the config.
+    /// What stands for a reference, and whether it came from outside the config.
     fn look_up(&self, inner: &str) -> Result<(bool, String), (String, String)> {
         if let Some(name) = inner.strip_prefix("env:") {
             let (name, default) = name
@@ -118,7 +118,7 @@ impl Filler<'_> {
             };
         }
         Err((
-            format!("unknown placeholder `${{{inner}}}`"),
+            format!("unknown reference `${{{inner}}}`"),
             FORMS.to_owned(),
         ))
     }

@@ -18,26 +18,10 @@ const UNSUPPORTED: [&[&str]; 10] = [
     &["handlers", "*", "supervision", "breaker"],
 ];
 
-/// Options of one component type.
-const UNSUPPORTED_OPTIONS: [(&str, &str, &str); 1] = [("sinks", "file", "sync")];
-
 /// Takes them out of the tree and reports each.
 pub(crate) fn refuse(tree: &mut Value, reporter: &Reporter) {
     for pattern in UNSUPPORTED {
         refuse_at(tree, pattern, &KeyPath::ROOT, reporter);
-    }
-    for (section, kind, option) in UNSUPPORTED_OPTIONS {
-        let named = tree.get_mut(section).and_then(Value::as_object_mut);
-        for (name, component) in named.into_iter().flatten() {
-            if component.get("type").and_then(Value::as_str) == Some(kind) {
-                refuse_at(
-                    component,
-                    &[option],
-                    &KeyPath::of([section, name]),
-                    reporter,
-                );
-            }
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The client: keep-alive connections, no redirects, no proxies, every wait bounded.
 
+use std::cell::RefCell;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time that an unused connection is kept; below the 60 to 75 seconds after which common servers close theirs.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// Sends to one endpoint. A clone shares the connections; they belong to the thread that first used them.
+/// Sends to one endpoint, over connections of the thread that it was made on.
 #[derive(Clone)]
 pub(crate) struct HttpClient {
     client: reqwest::Client,
@@ -43,24 +44,8 @@ impl HttpClient {
     /// # Errors
     /// TLS cannot be set up, such as for want of root certificates on this machine.
     pub(crate) fn new(endpoint: &Endpoint, timeout: Duration) -> Result<Self, String> {
-        install_tls();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("veltrix/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .http1_only()
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(timeout)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(CONCURRENCY_MAX);
-        if endpoint.url.scheme() == "http" {
-            // Without TLS there is no need for root certificates, which a bare machine does not have.
-            builder = builder.tls_certs_only([]);
-        }
-        let client = builder.build().map_err(|error| {
+        let is_tls = endpoint.url.scheme() == "https";
+        let client = thread_client(is_tls).map_err(|error| {
             format!(
                 "cannot set up a client for `{}`: {}",
                 endpoint.shown(),
@@ -88,6 +73,7 @@ impl HttpClient {
             .post(self.endpoint.url.clone())
             .headers(self.endpoint.headers.clone())
             .headers(message.headers)
+            .timeout(self.timeout)
             .body(message.body)
             .send()
             .await;
@@ -126,6 +112,42 @@ impl HttpClient {
             )),
         }
     }
+}
+
+thread_local! {
+    /// What all lanes and sinks of a thread share, without and with TLS: root certificates are read once, and
+    /// connections stay with the thread whose event loop drives them.
+    static CLIENTS: RefCell<[Option<reqwest::Client>; 2]> = const { RefCell::new([None, None]) };
+}
+
+fn thread_client(is_tls: bool) -> reqwest::Result<reqwest::Client> {
+    CLIENTS.with_borrow_mut(|clients| {
+        let client = &mut clients[usize::from(is_tls)];
+        if let Some(client) = client {
+            return Ok(client.clone());
+        }
+        Ok(client.insert(build(is_tls)?).clone())
+    })
+}
+
+fn build(is_tls: bool) -> reqwest::Result<reqwest::Client> {
+    install_tls();
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("veltrix/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .http1_only()
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(CONCURRENCY_MAX);
+    if !is_tls {
+        // Without TLS there is no need for root certificates, which a bare machine does not have.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build()
 }
 
 /// The innermost cause, which is what a reader can act on. The URL is left out: its query may be a secret.

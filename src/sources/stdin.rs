@@ -29,12 +29,15 @@ fn max_event() -> ByteSize {
     ByteSize(EVENT_BYTES_DEFAULT)
 }
 
+/// Shared by all starts of the source, since a second reading thread would take chunks away from the first one's; locked
+/// so that a start waits until the one before has let go.
+type SharedReader = Arc<Mutex<Reader>>;
+
 /// Makes the source; one that is started again goes on where the last one was.
 pub(crate) struct StdinFactory {
     event_bytes_max: usize,
     envelope: Option<EnvelopeFactory>,
-    /// Shared by all starts, since a second reading thread would take chunks away from the first one's.
-    reader: Arc<Mutex<Reader>>,
+    reader: SharedReader,
 }
 
 /// Checks the options.
@@ -157,7 +160,7 @@ fn read_once(input: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<usize> {
 
 async fn read(
     port: SourcePort,
-    reader: Arc<Mutex<Reader>>,
+    reader: SharedReader,
     open: impl FnOnce() -> io::Result<OwnedFd>,
     mut framer: Framer,
     mut parser: LineParser,

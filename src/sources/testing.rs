@@ -167,8 +167,9 @@ impl Handler<Deliver> for Router {
 
     fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
         for event in deliver.batch.iter() {
-            // The test may have seen enough.
-            self.lines.try_send(event.line().to_owned()).ok();
+            if self.lines.try_send(event.line().to_owned()).is_err() {
+                tracing::debug!("the test has seen enough");
+            }
         }
         deliver.batch.complete();
         if self.is_held.get() {

@@ -1,6 +1,6 @@
 //! The real binary in a folder of its own: its log, its output, and raw requests to it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -87,6 +87,34 @@ impl Process {
     /// Waits until everything is up.
     pub(crate) fn running(&mut self) {
         self.log(|record| record["message"] == "running");
+    }
+
+    /// The admin server's address; the config must have one.
+    pub(crate) fn admin(&mut self) -> SocketAddr {
+        let record = self.log(|record| record["message"] == "admin listening");
+        let address = record["address"].as_str().expect("an address");
+        address.parse().expect("an address")
+    }
+
+    /// The refused events of a source by reason, as the metrics show them.
+    pub(crate) fn rejected(&mut self, source: &str) -> BTreeMap<String, u64> {
+        let page = request(self.admin(), "GET", "/metrics", &[], b"").body;
+        let start = format!("veltrix_source_rejected_total{{source=\"{source}\",reason=\"");
+        let sample = |line: &str| {
+            let (reason, count) = line.strip_prefix(&start)?.split_once("\"} ")?;
+            Some((reason.to_owned(), count.parse().ok()?))
+        };
+        page.lines().filter_map(sample).collect()
+    }
+
+    /// The most memory that the process has held so far.
+    pub(crate) fn peak_memory_bytes(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kibibytes = kibibytes.expect("a line of its own").trim();
+        kibibytes.parse::<usize>().expect("a number") * 1024
     }
 
     /// Waits for a log record, which may have come before.
@@ -188,7 +216,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // A failed test must not leave it behind; one that ended already cannot be killed.
-        self.child.kill().ok();
+        self.child.kill().expect("killed, or gone already");
     }
 }
 
@@ -303,7 +331,7 @@ pub(crate) fn request(
 pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = connect(address);
     // The answer may come, and the connection be closed, before all is sent.
-    stream.write_all(bytes).ok();
+    unless_closed(stream.write_all(bytes));
     read_answer(&mut stream)
 }
 
@@ -315,11 +343,20 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Fails on any error but the peer's closing of the connection.
+pub(crate) fn unless_closed(result: std::io::Result<()>) {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    if let Err(error) = result {
+        let is_closed = matches!(error.kind(), BrokenPipe | ConnectionReset);
+        assert!(is_closed, "{error}");
+    }
+}
+
 /// Reads an answer to the connection's end.
 pub(crate) fn read_answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     // A reset after the answer is a way of closing, too.
-    stream.read_to_end(&mut bytes).ok();
+    unless_closed(stream.read_to_end(&mut bytes).map(|_| ()));
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let mut lines: VecDeque<&str> = head.split("\r\n").collect();

@@ -96,11 +96,11 @@ async fn a_silent_child_and_its_own_children_are_killed_after_the_timeout() {
     let fifo = fifo(dir.path());
     let script =
         format!("exec 3>'{fifo}'; sleep 1000 & read -r line; echo started >&3; sleep 1000");
-    let mut handler = handler(&script, "500ms");
+    let mut handler = handler(&script, "2s");
     let (alive, answer) = futures::join!(read_to_end(&fifo), ask(&mut *handler, EVENT));
     assert_eq!(
         answer.unwrap_err(),
-        HandlerError::Timeout(std::time::Duration::from_millis(500))
+        HandlerError::Timeout(std::time::Duration::from_secs(2))
     );
     assert_eq!(alive, "started\n");
 }

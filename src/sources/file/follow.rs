@@ -69,7 +69,7 @@ pub(super) async fn run(
 enum Turn {
     /// There may be more to read.
     More,
-    /// Nothing more for now.
+    /// Nothing more at the moment.
     End,
     Drain,
 }

@@ -46,13 +46,13 @@ pub(crate) struct HttpOptions {
     /// Accepts bodies with `Content-Encoding: gzip` (default false).
     #[serde(default)]
     gzip: bool,
-    /// How long a request's head may take (default 5s).
+    /// How long a request's head may take, 1s or more (default 5s).
     #[serde(default = "head_timeout")]
     head_timeout: DurationText,
     /// How long a request's body may take (default 30s).
     #[serde(default = "body_timeout")]
     body_timeout: DurationText,
-    /// How long a connection is kept between requests (default 75s).
+    /// How long a connection is kept between requests, 1s or more (default 75s).
     #[serde(default = "idle_timeout")]
     idle_timeout: DurationText,
     /// Connections at once (default 1024); further ones wait to be accepted.
@@ -127,7 +127,33 @@ struct Settings {
 pub(crate) fn prepare(options: HttpOptions) -> Result<HttpFactory, Vec<Problem>> {
     let mut problems = Vec::new();
     let address = listening::address(&options.listen, &mut problems);
-    check_max_event(options.max_event, &mut problems);
+    check(&options, &mut problems);
+    let settings = Settings {
+        path: options.path,
+        token: options.auth.map(|auth| auth.bearer),
+        body_bytes_max: options.max_body.0,
+        event_bytes_max: options.max_event.0,
+        is_gzip_allowed: options.gzip,
+        head_timeout: options.head_timeout.0,
+        body_timeout: options.body_timeout.0,
+        idle_timeout: options.idle_timeout.0,
+        connections_max: options.max_connections,
+        threads: options.threads,
+        allowed_origins: options.allowed_origins,
+        rate_limit: options.rate_limit.map(RateLimit::new),
+    };
+    unless(
+        problems,
+        HttpFactory {
+            address,
+            settings: Arc::new(settings),
+        },
+    )
+}
+
+/// Reports every option whose value makes no sense.
+fn check(options: &HttpOptions, problems: &mut Vec<Problem>) {
+    check_max_event(options.max_event, problems);
     let mut refuse_if = |is_wrong: bool, key: &str, message: &str| {
         if is_wrong {
             problems.push((key.to_owned(), message.to_owned()));
@@ -151,16 +177,18 @@ pub(crate) fn prepare(options: HttpOptions) -> Result<HttpFactory, Vec<Problem>>
         "max_body",
         "`0B` would accept nothing",
     );
-    for (key, timeout) in [
-        ("head_timeout", options.head_timeout),
-        ("body_timeout", options.body_timeout),
-        ("idle_timeout", options.idle_timeout),
+    // The server's clock for heads and idle connections ticks twice a second.
+    for (key, timeout, least) in [
+        ("head_timeout", options.head_timeout, Duration::from_secs(1)),
+        (
+            "body_timeout",
+            options.body_timeout,
+            Duration::from_millis(1),
+        ),
+        ("idle_timeout", options.idle_timeout, Duration::from_secs(1)),
     ] {
-        refuse_if(
-            timeout.0.is_zero(),
-            key,
-            "`0s` leaves no time, give 1ms or more",
-        );
+        let message = format!("`{timeout}` is too short, give {least:?} or more");
+        refuse_if(timeout.0 < least, key, &message);
     }
     refuse_if(
         options.max_connections == 0,
@@ -177,27 +205,6 @@ pub(crate) fn prepare(options: HttpOptions) -> Result<HttpFactory, Vec<Problem>>
         "rate_limit",
         "`0` would accept nothing, give 1 or more",
     );
-    let settings = Settings {
-        path: options.path,
-        token: options.auth.map(|auth| auth.bearer),
-        body_bytes_max: options.max_body.0,
-        event_bytes_max: options.max_event.0,
-        is_gzip_allowed: options.gzip,
-        head_timeout: options.head_timeout.0,
-        body_timeout: options.body_timeout.0,
-        idle_timeout: options.idle_timeout.0,
-        connections_max: options.max_connections,
-        threads: options.threads,
-        allowed_origins: options.allowed_origins,
-        rate_limit: options.rate_limit.map(RateLimit::new),
-    };
-    unless(
-        problems,
-        HttpFactory {
-            address,
-            settings: Arc::new(settings),
-        },
-    )
 }
 
 impl SourceFactory for HttpFactory {

@@ -1,3 +1,5 @@
+//! The server over real connections: modes, refusals, limits and its drain.
+
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,7 +29,10 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.expect("connected");
     stream.write_all(request).await.expect("sent");
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.ok();
+    // A reset after the answer is a way of closing, too.
+    if let Err(error) = stream.read_to_end(&mut answer).await {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
     String::from_utf8(answer).expect("text")
 }
 
