@@ -318,20 +318,21 @@ impl Actor for RouterActor {
 impl Handler<Deliver> for RouterActor {
     type Result = ();
 
-    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+    fn handle(&mut self, mut deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
         // Results that come round are taken at once: a lane that waits for the router may be what the router waits for.
-        if deliver
-            .batch
+        let (batch, _, custody) = deliver.take();
+        if batch
             .records()
             .first()
             .is_some_and(|record| record.hops > 0)
         {
-            let batch = self.admit_again(deliver.batch);
+            drop(custody);
+            let batch = self.admit_again(batch);
             self.route(&batch, None);
         } else {
-            let custody = Rc::new(deliver.custody);
-            self.route(&deliver.batch, Some(&custody));
+            let custody = Rc::new(custody);
+            self.route(&batch, Some(&custody));
         }
         self.outlets.flush_full();
         if !std::mem::replace(&mut self.is_flush_due, true) {
