@@ -46,11 +46,6 @@ impl Condition {
         })
     }
 
-    /// The paths and attributes it reads.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.slots.paths()
-    }
-
     /// Judges `event`. `located` is the caller's scratch, kept so that judging allocates nothing.
     pub(crate) fn judge<'a>(
         &self,

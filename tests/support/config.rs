@@ -8,13 +8,33 @@ use veltrix::{
     components::{Components, HandlerFactory, Kind, SinkFactory, SourceFactory},
     config::{self, ByteSize, Config, DurationText, Problems, Section},
 };
+use veltrix_actors::{AnySink, LaneHandler, Source, StartError};
 
 /// Any component of the tests: it only has options.
 struct Inert;
 
-impl SourceFactory for Inert {}
-impl HandlerFactory for Inert {}
-impl SinkFactory for Inert {}
+/// What starting one says: these tests only validate.
+fn never_started<T>() -> Result<T, StartError> {
+    Err(StartError("it is only validated".to_owned()))
+}
+
+impl SourceFactory for Inert {
+    fn build(&self) -> Result<Box<dyn Source>, StartError> {
+        never_started()
+    }
+}
+
+impl HandlerFactory for Inert {
+    fn build(&self, _: usize) -> Result<LaneHandler, StartError> {
+        never_started()
+    }
+}
+
+impl SinkFactory for Inert {
+    fn build(&self) -> Result<AnySink, StartError> {
+        never_started()
+    }
+}
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -91,11 +91,6 @@ impl MapPlan {
         self.edits_attributes || renames.flat_map(|(from, to)| [from, to]).any(is_envelope)
     }
 
-    /// The paths and attributes that its expressions read.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.slots.paths()
-    }
-
     /// Appends the whole line with its edits to `out`: the event as itself. On an error `out` is as it was.
     pub(crate) fn apply<'a>(
         &self,
