@@ -149,8 +149,8 @@ fn all_formats_give_the_same_config() {
             ),
             ("'log.' + line.level", "'/app'")
         );
-        let id = envelope.id.as_ref().map(|id| id.path.to_string());
-        assert_eq!(id.as_deref(), Some("sources.lines.envelope.id"));
+        let id = envelope.id.as_ref().unwrap();
+        assert_eq!(id.path.to_string(), "sources.lines.envelope.id");
 
         let names: Vec<_> = config
             .handlers
