@@ -346,9 +346,9 @@ def cloudevents(arguments, folder):
     sent = {}
     for mode, convert in [("binary", to_binary), ("structured", to_structured)]:
         # The client writes header values as they are, so what needs encoding there goes by the JSON format only.
-        text = "/client/äöü €" if mode == "structured" else "/client"
+        text = "äöü €" if mode == "structured" else "a b/c"
         attributes = {
-            "type": "com.example.object", "source": text, "id": f"{mode} 1", "subject": "a b/c",
+            "type": "com.example.object", "source": "/client", "id": f"{mode} 1", "subject": text,
             "datacontenttype": "application/json", "myextension": "value",
         }
         sent[mode] = CloudEvent(attributes, {"text": "grüße", "number": 9.99, "nested": [1, None, True]})

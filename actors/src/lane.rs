@@ -38,6 +38,8 @@ pub struct HandlerActor {
     branch: Arc<str>,
     /// An event waits for its next attempt or its answer; nothing else may pass it.
     is_waiting: bool,
+    /// It lets others run and goes on by itself. More than one such turn at a time would add up to no turn at all.
+    is_yielding: bool,
     is_stopping: bool,
     turn: Turn,
     lifeline: Lifeline,
@@ -70,6 +72,7 @@ impl HandlerActor {
             stats: spec.registry.handler(&spec.handler),
             branch: format!("handler.{}", spec.handler).into(),
             is_waiting: false,
+            is_yielding: false,
             is_stopping: false,
             turn: Turn::default(),
             lifeline,
@@ -87,6 +90,9 @@ impl HandlerActor {
 
     /// Works until there is nothing to do, no room for results, an event to wait for, or the time slice is over.
     fn run(&mut self, ctx: &mut Context<Self>) {
+        if self.is_yielding {
+            return;
+        }
         let started = Instant::now();
         let mut looked = 0;
         while !self.is_waiting && self.next_batch() {
@@ -99,9 +105,14 @@ impl HandlerActor {
                     looked = 0;
                     if started.elapsed() > TIME_SLICE {
                         self.commit();
+                        self.is_yielding = true;
                         ctx.spawn(
-                            actix::fut::wrap_future::<_, Self>(tokio::task::yield_now())
-                                .map(|(), lane, ctx| lane.run(ctx)),
+                            actix::fut::wrap_future::<_, Self>(tokio::task::yield_now()).map(
+                                |(), lane, ctx| {
+                                    lane.is_yielding = false;
+                                    lane.run(ctx);
+                                },
+                            ),
                         );
                         self.count_time(started);
                         return;

@@ -5,7 +5,7 @@ mod metrics;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -22,17 +22,27 @@ pub(crate) struct Observed {
 /// Whether the process wants traffic. Shared with the server's thread, which only reads it.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    is_ready: AtomicBool,
+    phase: AtomicU8,
 }
 
+/// Up: it is ready.
+const UP: u8 = 1;
+/// Draining: it never gets ready any more.
+const DRAINING: u8 = 2;
+
 impl Health {
-    /// Says whether everything is up and not draining.
-    pub(crate) fn set_ready(&self, is_ready: bool) {
-        self.is_ready.store(is_ready, Ordering::Release);
+    /// Everything is up.
+    pub(crate) fn up(&self) {
+        self.phase.fetch_or(UP, Ordering::AcqRel);
+    }
+
+    /// It drains, even if it was never up.
+    pub(crate) fn drain(&self) {
+        self.phase.fetch_or(DRAINING, Ordering::AcqRel);
     }
 
     fn is_ready(&self) -> bool {
-        self.is_ready.load(Ordering::Acquire)
+        self.phase.load(Ordering::Acquire) == UP
     }
 }
 

@@ -1,7 +1,7 @@
 //! When the process stops, and how long it may take.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Recipient;
 use futures::FutureExt;
@@ -12,6 +12,10 @@ use veltrix_actors::{ExitReason, Stop};
 
 use super::stop_root;
 use crate::admin::Health;
+
+/// Signals that follow the one that starts a drain this closely belong to it: `timeout` and shells signal a process and
+/// then its group, so that one order to stop arrives twice.
+const REPEAT_GRACE: Duration = Duration::from_millis(250);
 
 /// How the drain ended.
 pub(super) enum Drained {
@@ -43,6 +47,16 @@ impl StopSignals {
             _ = self.interrupt.recv().fuse() => "SIGINT",
         }
     }
+
+    /// Waits for a signal that is none of the first one's repeats.
+    async fn next_order(&mut self, first: Instant) {
+        loop {
+            self.next().await;
+            if first.elapsed() >= REPEAT_GRACE {
+                return;
+            }
+        }
+    }
 }
 
 /// Waits for a reason to stop, stops the tree, and waits until it has.
@@ -58,10 +72,16 @@ pub(super) async fn wait(
     let mut exited = exited
         .map(|reason| reason.unwrap_or(ExitReason::Panicked))
         .fuse();
-    let mut sources_done = sources_done.fuse();
+    // Sources whose supervisor gave up are not done; the root's end tells of that.
+    let done = async {
+        if sources_done.await.is_err() {
+            futures::future::pending::<()>().await;
+        }
+    };
+    let mut done = std::pin::pin!(done.fuse());
     let is_signalled = futures::select_biased! {
         reason = exited => return Drained::Stopped(reason),
-        _ = sources_done => {
+        () = done => {
             tracing::info!("all sources are done");
             false
         }
@@ -70,7 +90,8 @@ pub(super) async fn wait(
             true
         }
     };
-    health.set_ready(false);
+    let ordered_at = Instant::now();
+    health.drain();
     stop_root(&stop);
     let mut deadline = match is_signalled {
         true => tokio::time::sleep(timeout).boxed_local().fuse(),
@@ -78,10 +99,12 @@ pub(super) async fn wait(
     };
     let is_interrupted = async {
         // Ctrl-C of a finite run that is nearly over still gets its drain; only then does the next one interrupt.
+        let mut first = ordered_at;
         if !is_signalled {
             signals.next().await;
+            first = Instant::now();
         }
-        signals.next().await;
+        signals.next_order(first).await;
     };
     let mut is_interrupted = std::pin::pin!(is_interrupted.fuse());
     debug_assert!(!is_interrupted.is_terminated(), "it has not been polled");

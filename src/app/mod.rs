@@ -42,12 +42,14 @@ impl Outcome {
 
 /// Runs the config until its sources are done or the process is told to stop, and drains.
 pub(crate) fn run(config: Config) -> Outcome {
-    let lock = match data_dir::lock(&config.service.data_dir) {
-        Ok(lock) => lock,
-        Err(error) => return Outcome::Failed(error.to_string()),
+    let outcome = match data_dir::lock(&config.service.data_dir) {
+        Ok(lock) => {
+            let outcome = System::new().block_on(supervise(config));
+            drop(lock);
+            outcome
+        }
+        Err(error) => Outcome::Failed(error.to_string()),
     };
-    let outcome = System::new().block_on(supervise(config));
-    drop(lock);
     match &outcome {
         Outcome::Drained => tracing::info!("drained"),
         Outcome::Failed(reason) => tracing::error!(reason, "failed"),
@@ -83,7 +85,7 @@ async fn supervise(config: Config) -> Outcome {
         let health = health.clone();
         async move {
             if up.await.is_ok() {
-                health.set_ready(true);
+                health.up();
                 tracing::info!(after = ?started.elapsed(), "running");
             }
         }

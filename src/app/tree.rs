@@ -255,6 +255,7 @@ impl Tree {
                 registry.clone(),
                 lifeline,
             )
+            .stops_together()
             .on_done(move || {
                 if done.is_some_and(|done| done.send(()).is_err()) {
                     tracing::debug!("the process is stopping already");

@@ -41,8 +41,8 @@ pub(crate) struct RawEnvelope {
     event_type: String,
     /// The event's source, such as `'/app'`.
     source: String,
-    /// The event's id, such as `line.id`.
-    id: String,
+    /// The event's id, such as `line.id`; without it each line gets a unique one, anew at every reading.
+    id: Option<String>,
     /// The event's subject; without it the event has none.
     subject: Option<String>,
     /// The event's time; without it the event has none.
@@ -56,8 +56,8 @@ pub struct Envelope {
     pub event_type: Expression,
     /// The event's source.
     pub source: Expression,
-    /// The event's id.
-    pub id: Expression,
+    /// The event's id; unique ones are made up without it.
+    pub id: Option<Expression>,
     /// The event's subject, if it shall have one.
     pub subject: Option<Expression>,
     /// The event's time, if it shall have one.
@@ -81,7 +81,7 @@ impl RawEnvelope {
         // all are checked before the first `?`, so that each is reported
         let event_type = expression("type", self.event_type);
         let source = expression("source", self.source);
-        let id = expression("id", self.id);
+        let id = optional("id", self.id);
         let subject = optional("subject", self.subject);
         let time = optional("time", self.time);
         Some(Envelope {

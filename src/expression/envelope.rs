@@ -14,7 +14,7 @@ pub(crate) struct EnvelopeExpressions {
     slots: Slots,
     event_type: Expression,
     source: Expression,
-    id: Expression,
+    id: Option<Expression>,
     subject: Option<Expression>,
     time: Option<Expression>,
     located: Located,
@@ -35,7 +35,7 @@ impl EnvelopeExpressions {
             |expression: &crate::config::Expression| compiler.compile(&expression.text);
         let event_type = compile(&envelope.event_type)?;
         let source = compile(&envelope.source)?;
-        let id = compile(&envelope.id)?;
+        let id = envelope.id.as_ref().map(&mut compile).transpose()?;
         let subject = envelope.subject.as_ref().map(&mut compile).transpose()?;
         let time = envelope.time.as_ref().map(&mut compile).transpose()?;
         Ok(Self {
@@ -75,7 +75,7 @@ impl LineAttributes for EnvelopeExpressions {
         Ok(Attributes {
             event_type: text("type", &self.event_type)?,
             source: text("source", &self.source)?,
-            id: Some(text("id", &self.id)?),
+            id: optional("id", &self.id)?,
             subject: optional("subject", &self.subject)?,
             time: optional("time", &self.time)?,
         })

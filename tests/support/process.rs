@@ -89,13 +89,6 @@ impl Process {
         self.log(|record| record["message"] == "running");
     }
 
-    /// The admin server's address; the config must have one.
-    pub(crate) fn admin(&mut self) -> SocketAddr {
-        let record = self.log(|record| record["message"] == "admin listening");
-        let address = record["address"].as_str().expect("an address");
-        address.parse().expect("an address")
-    }
-
     /// The refused events of a source by reason, as the metrics show them.
     pub(crate) fn rejected(&mut self, source: &str) -> BTreeMap<String, u64> {
         let page = request(self.admin(), "GET", "/metrics", &[], b"").body;
@@ -152,11 +145,49 @@ impl Process {
         }
     }
 
-    /// Sends SIGTERM and waits for the end.
-    pub(crate) fn stop(self) -> Ended {
+    /// Waits until the admin server listens, and returns its address.
+    pub(crate) fn admin(&mut self) -> SocketAddr {
+        let record = self.log(|record| record["message"] == "admin listening");
+        let address = record["address"].as_str().expect("an address");
+        address.parse().expect("an address")
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let id = i32::try_from(self.child.id()).expect("a process id");
         let id = rustix::process::Pid::from_raw(id).expect("a process id");
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("signalled");
+        rustix::process::kill_process(id, signal).expect("signalled");
+    }
+
+    /// Asks until the answer is yes; between two questions it reads the log for a moment.
+    pub(crate) fn until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !is_so() {
+            assert!(
+                Instant::now() < until,
+                "{what} never comes; the log so far: {:#?}",
+                self.seen
+            );
+            self.pause();
+        }
+    }
+
+    /// Reads the log for a moment.
+    pub(crate) fn pause(&mut self) {
+        if let Ok(line) = self.logs.recv_timeout(Duration::from_millis(20)) {
+            let record = serde_json::from_str(&line).unwrap_or(Value::String(line));
+            self.seen.push(record);
+        }
+    }
+
+    /// Whether the process has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it ran").is_some()
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub(crate) fn stop(self) -> Ended {
+        self.signal(rustix::process::Signal::TERM);
         self.wait()
     }
 
@@ -191,6 +222,26 @@ impl Ended {
             .iter()
             .find(is_it)
             .expect("a summary of the source")
+    }
+
+    /// The closing records with that message.
+    pub(crate) fn records(&self, message: &str) -> Vec<&Value> {
+        let is_it = |record: &&Value| record["message"] == message;
+        self.logs.iter().filter(is_it).collect()
+    }
+
+    /// The closing summary.
+    pub(crate) fn summary(&self) -> &Value {
+        self.records("summary").first().expect("a summary")
+    }
+
+    /// The dead letters of a branch and a class.
+    pub(crate) fn dead_letters(&self, branch: &str, class: &str) -> u64 {
+        self.records("dead letters")
+            .into_iter()
+            .filter(|record| record["branch"] == branch && record["class"] == class)
+            .map(|record| record["count"].as_u64().expect("a count"))
+            .sum()
     }
 
     /// Fails unless it drained with all ledgers balanced.

@@ -22,6 +22,7 @@ pub struct Supervisor {
     registry: Arc<Registry>,
     phase: Phase,
     lifeline: Lifeline,
+    stops_together: bool,
     /// Called once when every child has ended normally and none will be started again.
     on_done: Option<Box<dyn FnOnce()>>,
 }
@@ -78,8 +79,17 @@ impl Supervisor {
             registry,
             phase: Phase::Starting(0),
             lifeline,
+            stops_together: false,
             on_done: None,
         }
+    }
+
+    /// Tells all children to stop before it waits for any of them: for children that do not need one another, and where
+    /// one that takes long must not keep the others going.
+    #[must_use]
+    pub fn stops_together(mut self) -> Self {
+        self.stops_together = true;
+        self
     }
 
     /// Calls `done` once every child has ended normally and none will be started again.
@@ -103,7 +113,8 @@ impl Supervisor {
     }
 
     fn spawned(&mut self, index: usize, stop: Recipient<Stop>) {
-        if self.phase == Phase::Stopping(index) {
+        let is_stopping = matches!(self.phase, Phase::Stopping(_));
+        if self.phase == Phase::Stopping(index) || (is_stopping && self.stops_together) {
             control(&stop, Stop);
         }
         let state = &mut self.children[index].state;
@@ -173,7 +184,7 @@ impl Supervisor {
                 ExitReason::Panicked => format!("{id}: panicked"),
                 ExitReason::Normal => format!("{id}: ended unexpectedly"),
             });
-            self.stop_from(self.children.len(), ctx);
+            self.stop_all(ctx);
             return;
         }
         child.failures += 1;
@@ -191,6 +202,18 @@ impl Supervisor {
         // A message to oneself, so that a stop can get in first.
         let timer = ctx.run_later(wait, move |supervisor, ctx| supervisor.start(index, ctx));
         child.state = ChildState::BackingOff(timer);
+    }
+
+    /// Stops all children, the last one first, then itself.
+    fn stop_all(&mut self, ctx: &mut Context<Self>) {
+        if self.stops_together {
+            for child in &self.children {
+                if let ChildState::Up(stop) | ChildState::Starting(Some(stop)) = &child.state {
+                    control(stop, Stop);
+                }
+            }
+        }
+        self.stop_from(self.children.len(), ctx);
     }
 
     /// Stops the children before `index`, the last one first, then itself.
@@ -277,7 +300,7 @@ impl Handler<Stop> for Supervisor {
 
     fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
         if !matches!(self.phase, Phase::Stopping(_)) {
-            self.stop_from(self.children.len(), ctx);
+            self.stop_all(ctx);
         }
     }
 }

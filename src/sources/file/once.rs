@@ -1,13 +1,13 @@
 //! Files that are read once, in the order of their names.
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use veltrix_actors::StartError;
 
 use super::tail::Tail;
 use super::{Reading, failed, matching};
+use crate::telemetry;
 
 /// Reads all files that match, and ends.
 pub(super) async fn run(mut reading: Reading, globs: Vec<String>) -> Result<(), StartError> {
@@ -49,12 +49,13 @@ pub(super) async fn run(mut reading: Reading, globs: Vec<String>) -> Result<(), 
 
 /// A bar on standard error if that is a terminal, else an invisible one.
 fn progress_bar(source: &str, total_bytes: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    let Some(terminal) = telemetry::terminal() else {
         return ProgressBar::hidden();
-    }
+    };
     let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left";
     let style = ProgressStyle::with_template(template);
-    ProgressBar::new(total_bytes)
+    terminal
+        .add(ProgressBar::new(total_bytes))
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         .with_prefix(source.to_owned())
 }
