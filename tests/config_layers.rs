@@ -149,7 +149,8 @@ fn all_formats_give_the_same_config() {
             ),
             ("'log.' + line.level", "'/app'")
         );
-        assert_eq!(envelope.id.path.to_string(), "sources.lines.envelope.id");
+        let id = envelope.id.as_ref().unwrap();
+        assert_eq!(id.path.to_string(), "sources.lines.envelope.id");
 
         let names: Vec<_> = config
             .handlers

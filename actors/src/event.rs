@@ -140,16 +140,19 @@ impl<'a> Event<'a> {
     }
 
     /// The whole event in the CloudEvents JSON format, as it came, on one line.
+    #[inline]
     pub fn line(&self) -> &'a str {
         self.line
     }
 
     /// The raw JSON text of `data`; `None` if there is none, or only `data_base64`.
+    #[inline]
     pub fn data(&self) -> Option<&'a str> {
         self.data_span().map(|span| &self.line[span])
     }
 
     /// Where [`Event::data`] lies in [`Event::line`].
+    #[inline]
     pub fn data_span(&self) -> Option<Range<usize>> {
         let Span { start, len } = self.record.data;
         (self.record.flags & HAS_DATA != 0).then(|| start as usize..(start + len) as usize)
@@ -171,6 +174,7 @@ impl<'a> Event<'a> {
     }
 
     /// The interned `type`.
+    #[inline]
     pub fn type_id(&self) -> TypeId {
         self.record.type_id
     }

@@ -89,13 +89,6 @@ impl Process {
         self.log(|record| record["message"] == "running");
     }
 
-    /// The admin server's address; the config must have one.
-    pub(crate) fn admin(&mut self) -> SocketAddr {
-        let record = self.log(|record| record["message"] == "admin listening");
-        let address = record["address"].as_str().expect("an address");
-        address.parse().expect("an address")
-    }
-
     /// The refused events of a source by reason, as the metrics show them.
     pub(crate) fn rejected(&mut self, source: &str) -> BTreeMap<String, u64> {
         let page = request(self.admin(), "GET", "/metrics", &[], b"").body;
