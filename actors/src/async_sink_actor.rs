@@ -203,7 +203,7 @@ impl AsyncSinkActor {
             );
             let failure = self.spec.failure(class, reason, attempts);
             self.dead_letters
-                .push_failed(record, arena, origin, failure);
+                .push_failed(record, arena, origin, failure, None);
         }
         self.stats.refuse(events.len());
         self.dead_letters.flush();

@@ -85,16 +85,18 @@ impl Outlet {
         }
     }
 
-    /// Adds one failed event on its way to the dead letters.
+    /// As [`Outlet::push`], for one failed event on its way to the dead letters.
     pub(crate) fn push_failed(
         &mut self,
         record: EventRecord,
         arena: &Arc<Arena>,
         origin: &Arc<Origin>,
         failure: Failure,
+        taken_from: Option<&Rc<Custody>>,
     ) {
-        let parcel = self.parcel_for(record.line_bytes());
-        parcel.batch.push(record, arena, origin);
+        self.push(record, arena, origin, taken_from);
+        let parcel = self.parcels.back_mut();
+        let parcel = parcel.expect("the event was just added to it");
         parcel.failures.push(failure);
     }
 

@@ -52,6 +52,7 @@ impl Unmatched {
         origin: &Arc<Origin>,
         dead_letters: &mut Outlet,
         registry: &Registry,
+        taken_from: Option<&Rc<Custody>>,
     ) {
         if let Unmatched::Drop = self {
             registry.drop_by_rule("unmatched", 1);
@@ -64,7 +65,7 @@ impl Unmatched {
             reason: "no handler wants the event".into(),
             attempts: 0,
         };
-        dead_letters.push_failed(record, arena, origin, failure);
+        dead_letters.push_failed(record, arena, origin, failure, taken_from);
     }
 }
 
@@ -240,7 +241,7 @@ impl RouterActor {
             };
             self.outlets
                 .touch(DEAD_LETTERS)
-                .push_failed(*record, arena, origin, failure);
+                .push_failed(*record, arena, origin, failure, None);
         }
         if admitted.is_empty() {
             return admitted;
@@ -280,6 +281,7 @@ fn dispatch(
                 origin,
                 outlets.touch(DEAD_LETTERS),
                 &spec.registry,
+                custody,
             ),
         }
         return;

@@ -115,6 +115,7 @@ impl SinkActor {
                     batch.arena(record.arena),
                     batch.origin(record.origin),
                     failure,
+                    None,
                 );
                 refused.push(index);
             }
