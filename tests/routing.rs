@@ -237,7 +237,7 @@ fn an_event_that_every_condition_refuses_is_unmatched_and_one_that_any_takes_is_
     assert_eq!(folder.lines("three").len(), 1_000);
     assert_eq!(folder.lines("five").len(), 600);
     assert_eq!(rest.len(), 3_002 - 1_000 - 600 + 200);
-    let is_taken = |n: u64| n % 3 == 0 || n % 5 == 0;
+    let is_taken = |n: u64| n.is_multiple_of(3) || n.is_multiple_of(5);
     assert!(
         !rest
             .iter()

@@ -129,18 +129,54 @@ fn child(id: &str, restart: Restart, start: impl FnMut(Lifeline) + 'static) -> C
     }
 }
 
-/// Runs `events` events through `lanes` lanes; returns what the sink got and the counts.
-fn run(events: usize, lanes: usize, is_cut_short: bool) -> (Vec<String>, Arc<Registry>) {
-    let registry = Arc::new(Registry::default());
-    let collected = Collect::default();
-    let (ended, registry_in, collected_in) =
-        (Duration::from_secs(60), registry.clone(), collected.clone());
-    System::new().block_on(async move {
-        let types = Arc::new(TypeTable::default());
-        let budget = MemoryBudget::new(16 << 20);
-        let (dead_letters, sink, router) = (Inlet::new(), Inlet::new(), Inlet::new());
-        let lane_inlets: Vec<_> = (0..lanes).map(|_| Inlet::new()).collect();
-        let lane_spec = LaneSpec {
+/// The inlets and counts of one tree.
+struct Tree {
+    registry: Arc<Registry>,
+    types: Arc<TypeTable>,
+    budget: Arc<MemoryBudget>,
+    dead_letters: Arc<Inlet>,
+    sink: Arc<Inlet>,
+    router: Arc<Inlet>,
+    lanes: Vec<Arc<Inlet>>,
+}
+
+impl Tree {
+    fn new(registry: Arc<Registry>, lanes: usize) -> Self {
+        Self {
+            registry,
+            types: Arc::default(),
+            budget: MemoryBudget::new(16 << 20),
+            dead_letters: Inlet::new(),
+            sink: Inlet::new(),
+            router: Inlet::new(),
+            lanes: (0..lanes).map(|_| Inlet::new()).collect(),
+        }
+    }
+
+    fn dead_letters_child(&self) -> ChildSpec {
+        let (registry, inlet) = (self.registry.clone(), self.dead_letters.clone());
+        child("dead-letters", Restart::Permanent, move |lifeline| {
+            let arbiter = Arbiter::current();
+            start_dead_letters(registry.clone(), inlet.clone(), &arbiter, lifeline);
+        })
+    }
+
+    fn sink_child(&self, collected: Collect) -> ChildSpec {
+        let spec = SinkSpec {
+            name: "collect".into(),
+            factory: Arc::new(collected),
+            dead_letters: self.dead_letters.clone(),
+            registry: self.registry.clone(),
+        };
+        let inlet = self.sink.clone();
+        child("sink", Restart::Permanent, move |lifeline| {
+            let arbiter = Arbiter::new().handle();
+            start_sink(spec.clone(), inlet.clone(), &arbiter, lifeline);
+        })
+    }
+
+    fn lane_child(&self, number: usize) -> ChildSpec {
+        let spec = LaneSpec {
             service: "test".into(),
             handler: "picky".into(),
             factory: Arc::new(Picky {
@@ -148,111 +184,94 @@ fn run(events: usize, lanes: usize, is_cut_short: bool) -> (Vec<String>, Arc<Reg
                 failed: Arc::default(),
             }),
             targets: vec![Target {
-                inlet: sink.clone(),
-                sink: Some(registry_in.sink("collect")),
+                inlet: self.sink.clone(),
+                sink: Some(self.registry.sink("collect")),
             }],
-            dead_letters: dead_letters.clone(),
+            dead_letters: self.dead_letters.clone(),
             unmatched: Unmatched::Drop,
             attempts: 3,
             backoff: Backoff::default(),
-            types: types.clone(),
-            budget: budget.clone(),
-            registry: registry_in.clone(),
+            types: self.types.clone(),
+            budget: self.budget.clone(),
+            registry: self.registry.clone(),
         };
-        let router_spec = RouterSpec {
+        let inlet = self.lanes[number].clone();
+        child("lane", Restart::Permanent, move |lifeline| {
+            let arbiter = Arbiter::new().handle();
+            start_lane(spec.clone(), number, inlet.clone(), &arbiter, lifeline);
+        })
+    }
+
+    fn router_child(&self) -> ChildSpec {
+        let spec = RouterSpec {
             routes: vec![Route {
-                patterns: vec![TypePattern::parse("n.>").expect("set up by the test")],
+                patterns: vec![TypePattern::parse("n.>").expect("a pattern")],
                 key: KeySelector::SubjectOrSource,
-                lanes: lane_inlets.clone(),
+                lanes: self.lanes.clone(),
                 is_conditional: false,
             }],
             unmatched: Unmatched::Drop,
-            dead_letters: dead_letters.clone(),
+            dead_letters: self.dead_letters.clone(),
             max_hops: 16,
-            registry: registry_in.clone(),
+            registry: self.registry.clone(),
         };
-        let sink_spec = SinkSpec {
-            name: "collect".into(),
-            factory: Arc::new(collected_in),
-            dead_letters: dead_letters.clone(),
-            registry: registry_in.clone(),
-        };
-        let done = Arc::new(tokio::sync::Notify::new());
-        let source_spec = SourceSpec {
+        let inlet = self.router.clone();
+        child("router", Restart::Permanent, move |lifeline| {
+            start_router(spec.clone(), inlet.clone(), &Arbiter::current(), lifeline);
+        })
+    }
+
+    fn source_child(&self, numbers: Numbers) -> ChildSpec {
+        let spec = SourceSpec {
             name: "numbers".into(),
-            factory: Arc::new(Numbers(events, done.clone())),
-            router: router.clone(),
-            types,
-            budget,
-            registry: registry_in.clone(),
+            factory: Arc::new(numbers),
+            router: self.router.clone(),
+            types: self.types.clone(),
+            budget: self.budget.clone(),
+            registry: self.registry.clone(),
         };
+        child("source", Restart::Transient, move |lifeline| {
+            start_source(spec.clone(), &Arbiter::current(), lifeline);
+        })
+    }
+}
+
+/// Runs `events` events through `lanes` lanes; returns what the sink got and the counts.
+fn run(events: usize, lanes: usize, is_cut_short: bool) -> (Vec<String>, Arc<Registry>) {
+    let registry = Arc::new(Registry::default());
+    let collected = Collect::default();
+    let tree = Tree::new(registry.clone(), lanes);
+    System::new().block_on(async {
+        let done = Arc::new(tokio::sync::Notify::new());
         let mut children = vec![
-            child("dead-letters", Restart::Permanent, {
-                let (registry, inlet) = (registry_in.clone(), dead_letters.clone());
-                move |lifeline| {
-                    start_dead_letters(
-                        registry.clone(),
-                        inlet.clone(),
-                        &Arbiter::current(),
-                        lifeline,
-                    )
-                }
-            }),
-            child("sink", Restart::Permanent, move |lifeline| {
-                start_sink(
-                    sink_spec.clone(),
-                    sink.clone(),
-                    &Arbiter::new().handle(),
-                    lifeline,
-                );
-            }),
+            tree.dead_letters_child(),
+            tree.sink_child(collected.clone()),
         ];
-        for (number, inlet) in lane_inlets.into_iter().enumerate() {
-            let spec = lane_spec.clone();
-            children.push(child("lane", Restart::Permanent, move |lifeline| {
-                start_lane(
-                    spec.clone(),
-                    number,
-                    inlet.clone(),
-                    &Arbiter::new().handle(),
-                    lifeline,
-                );
-            }));
-        }
-        children.push(child("router", Restart::Permanent, move |lifeline| {
-            start_router(
-                router_spec.clone(),
-                router.clone(),
-                &Arbiter::current(),
-                lifeline,
-            );
-        }));
-        children.push(child("source", Restart::Transient, move |lifeline| {
-            start_source(source_spec.clone(), &Arbiter::current(), lifeline);
-        }));
+        children.extend((0..lanes).map(|number| tree.lane_child(number)));
+        children.push(tree.router_child());
+        children.push(tree.source_child(Numbers(events, done.clone())));
         let (lifeline, watch) = Lifeline::root();
         let budget = RestartBudget::new(0, Duration::ZERO);
+        let backoff = Backoff::default();
         let root = Supervisor::new(
             "root",
             children,
             budget,
-            Backoff::default(),
-            registry_in.clone(),
+            backoff,
+            registry.clone(),
             lifeline,
         );
         let stop = start_supervisor(root);
-        watch.started.await.expect("set up by the test");
+        watch.started.await.expect("the tree starts");
         if !is_cut_short {
             done.notified().await;
         }
         control(&stop, Stop);
-        let exited = tokio::time::timeout(ended, watch.exited).await;
-        assert_eq!(
-            exited.expect("the tree stops").expect("set up by the test"),
-            veltrix_actors::ExitReason::Normal
-        );
+        let exited = tokio::time::timeout(Duration::from_secs(60), watch.exited).await;
+        let reason = exited.expect("the tree stops").expect("its root says why");
+        assert_eq!(reason, veltrix_actors::ExitReason::Normal);
     });
-    let lines = std::mem::take(&mut *collected.0.lock().expect("set up by the test"));
+    let lines = std::mem::take(&mut *collected.0.lock().expect("no test panicked"));
     (lines, registry)
 }
 

@@ -80,12 +80,7 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
     let service: Option<RawService> = section(&tree, "service", reporter);
     let service = service.map(|raw| raw.validate(reporter));
     let routing: Option<RawRouting> = section(&tree, "routing", reporter);
-    let raw_supervision: Option<RawSupervision> = section(&tree, "supervision", reporter);
-    let supervision = raw_supervision.unwrap_or_default().over(
-        &Supervision::default(),
-        &KeyPath::of(["supervision"]),
-        reporter,
-    );
+    let supervision = supervision(&tree, reporter);
     let raw_sources = names::entries(&tree, "sources", reporter);
     let raw_handlers = names::entries(&tree, "handlers", reporter);
     let raw_sinks = names::entries(&tree, "sinks", reporter);
@@ -149,6 +144,14 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         unmatched: unmatched?,
         supervision,
     })
+}
+
+/// The defaults of all handlers.
+fn supervision(tree: &Value, reporter: &Reporter) -> Supervision {
+    let raw: Option<RawSupervision> = section(tree, "supervision", reporter);
+    let path = KeyPath::of(["supervision"]);
+    raw.unwrap_or_default()
+        .over(&Supervision::default(), &path, reporter)
 }
 
 /// One of the sections that are single mappings, without what was reported; left out, all of its defaults.

@@ -54,7 +54,7 @@ impl Source for Numbers {
                     let line = format!(
                         r#"{{"specversion":"1.0","id":"{number}","source":"/n","type":"n","subject":"k{key}","data":{number}}}"#
                     );
-                    intake.push_line(&line, &mut types).unwrap();
+                    intake.push_line(&line, &mut types).expect("set up by the test");
                 }
                 next += intake.len();
                 port.submit(intake);
@@ -76,7 +76,10 @@ impl SinkFactory for Collect {
 
 impl Sink for Collect {
     fn append(&mut self, event: &Event<'_>) -> Result<(), String> {
-        self.0.lock().unwrap().push(number(event));
+        self.0
+            .lock()
+            .expect("set up by the test")
+            .push(number(event));
         Ok(())
     }
 
@@ -91,7 +94,11 @@ impl Sink for Collect {
 
 /// The event's number.
 pub(crate) fn number(event: &Event<'_>) -> usize {
-    event.data().unwrap().parse().unwrap()
+    event
+        .data()
+        .expect("set up by the test")
+        .parse()
+        .expect("set up by the test")
 }
 
 fn child(id: &str, restart: Restart, start: impl FnMut(Lifeline) + 'static) -> ChildSpec {
@@ -120,7 +127,7 @@ impl Pipeline {
         let shared = Shared::default();
         let (registry, collected) = (shared.registry.clone(), shared.collected.clone());
         let exit = System::new().block_on(self.supervise(shared));
-        let numbers = std::mem::take(&mut *collected.0.lock().unwrap());
+        let numbers = std::mem::take(&mut *collected.0.lock().expect("set up by the test"));
         Ended {
             numbers,
             registry,
@@ -152,7 +159,10 @@ impl Pipeline {
             }
         });
         let exited = tokio::time::timeout(Duration::from_secs(60), watch.exited);
-        exited.await.expect("the tree ends").unwrap()
+        exited
+            .await
+            .expect("the tree ends")
+            .expect("set up by the test")
     }
 
     fn lanes(
@@ -251,7 +261,7 @@ fn ends(shared: &Shared) -> Vec<ChildSpec> {
 fn router(shared: &Shared, lanes: Vec<Arc<Inlet>>) -> ChildSpec {
     let spec = RouterSpec {
         routes: vec![Route {
-            patterns: vec![TypePattern::parse("n").unwrap()],
+            patterns: vec![TypePattern::parse("n").expect("set up by the test")],
             key: KeySelector::SubjectOrSource,
             lanes,
             is_conditional: false,

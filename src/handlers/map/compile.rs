@@ -13,85 +13,127 @@ impl MapPlan {
         options: &MapOptions,
         when: Option<&str>,
     ) -> Result<Self, Vec<(String, String)>> {
-        let mut problems = Problems::default();
-        let mut compiler = Compiler::new(Scope::Event);
-        let rename = Rename::compile(&options.rename, &mut problems);
-        let when = when.and_then(|text| {
-            compiler
-                .compile(text)
-                .map_err(|error| problems.add("when", error.to_string()))
-                .ok()
-        });
-        let mut edits = Edits::default();
-        let mut edited: Vec<Path> = Vec::new();
-        let mut sets = Vec::new();
+        let mut draft = Draft::new(&options.rename);
+        let when = when.and_then(|text| draft.expression("when", text));
         for (target, text) in &options.set {
-            let key = format!("set.{target}");
-            let expression = compiler
-                .compile(text)
-                .map_err(|error| problems.add(key.as_str(), error.to_string()))
-                .ok();
-            let Some(path) = problems.editable(&key, target) else {
-                continue;
-            };
-            if !apart(&key, &path, &edited, rename.as_ref(), &mut problems) {
-                continue;
-            }
-            if let Some(expression) = expression {
-                let action = Action::Put(sets.len());
-                edits.add(
-                    compiler.trie_mut(),
-                    &line_segments(&path),
-                    &path.to_string(),
-                    action,
-                );
-                let attribute = (&*path.root != "data").then(|| path.root.clone());
-                sets.push(SetRule {
-                    key,
-                    attribute,
-                    expression,
-                });
-            }
-            edited.push(path);
+            draft.set(target, text);
         }
-        let mut removed_attributes = Vec::new();
         for (index, text) in options.remove.iter().enumerate() {
-            let key = format!("remove[{index}]");
-            let Some(path) = problems.editable_part(&key, text) else {
-                continue;
-            };
-            if !apart(&key, &path, &edited, rename.as_ref(), &mut problems) {
-                continue;
+            draft.remove(index, text);
+        }
+        draft.finish(when)
+    }
+}
+
+/// A plan in the making.
+struct Draft {
+    problems: Problems,
+    compiler: Compiler,
+    rename: Option<Rename>,
+    edits: Edits,
+    /// What is edited so far.
+    edited: Vec<Path>,
+    sets: Vec<SetRule>,
+    removed_attributes: Vec<Box<str>>,
+}
+
+impl Draft {
+    fn new(rename: &[(String, String)]) -> Self {
+        let mut problems = Problems::default();
+        Self {
+            rename: Rename::compile(rename, &mut problems),
+            problems,
+            compiler: Compiler::new(Scope::Event),
+            edits: Edits::default(),
+            edited: Vec::new(),
+            sets: Vec::new(),
+            removed_attributes: Vec::new(),
+        }
+    }
+
+    fn expression(&mut self, key: &str, text: &str) -> Option<Expression> {
+        match self.compiler.compile(text) {
+            Ok(expression) => Some(expression),
+            Err(error) => {
+                self.problems.add(key, error.to_string());
+                None
             }
-            edits.add(
-                compiler.trie_mut(),
-                &line_segments(&path),
-                &path.to_string(),
-                Action::Remove,
-            );
-            if &*path.root != "data" {
-                removed_attributes.push(path.root.clone());
-            }
-            edited.push(path);
         }
-        let slots = compiler.finish();
-        if let Some(rename) = &rename {
-            refuse_stale_reads(rename, &slots, &mut problems);
+    }
+
+    fn set(&mut self, target: &str, text: &str) {
+        let key = format!("set.{target}");
+        // Both are looked at, so that both are reported.
+        let expression = self.expression(&key, text);
+        let Some(path) = self.problems.editable(&key, target) else {
+            return;
+        };
+        if !self.is_apart(&key, &path) {
+            return;
         }
-        if !problems.is_empty() {
-            return Err(problems.into_found());
+        if let Some(expression) = expression {
+            self.edit(&path, Action::Put(self.sets.len()));
+            self.sets.push(SetRule {
+                key,
+                attribute: (&*path.root != "data").then(|| path.root.clone()),
+                expression,
+            });
         }
-        let edits_attributes = edited.iter().any(|path| &*path.root != "data");
-        let mut expressions = when.iter().chain(sets.iter().map(|rule| &rule.expression));
+        self.edited.push(path);
+    }
+
+    fn remove(&mut self, index: usize, text: &str) {
+        let key = format!("remove[{index}]");
+        let Some(path) = self.problems.editable_part(&key, text) else {
+            return;
+        };
+        if !self.is_apart(&key, &path) {
+            return;
+        }
+        self.edit(&path, Action::Remove);
+        if &*path.root != "data" {
+            self.removed_attributes.push(path.root.clone());
+        }
+        self.edited.push(path);
+    }
+
+    fn edit(&mut self, path: &Path, action: Action) {
+        let trie = self.compiler.trie_mut();
+        self.edits
+            .add(trie, &line_segments(path), &path.to_string(), action);
+    }
+
+    fn is_apart(&mut self, key: &str, path: &Path) -> bool {
+        apart(
+            key,
+            path,
+            &self.edited,
+            self.rename.as_ref(),
+            &mut self.problems,
+        )
+    }
+
+    fn finish(mut self, when: Option<Expression>) -> Result<MapPlan, Vec<(String, String)>> {
+        let slots = self.compiler.finish();
+        if let Some(rename) = &self.rename {
+            refuse_stale_reads(rename, &slots, &mut self.problems);
+        }
+        if !self.problems.is_empty() {
+            return Err(self.problems.into_found());
+        }
+        let edits_attributes = self.edited.iter().any(|path| &*path.root != "data");
+        let mut expressions = when
+            .iter()
+            .chain(self.sets.iter().map(|rule| &rule.expression));
         let looks_into_data =
-            edits.touch(Compiler::DATA) || expressions.any(Expression::reads_paths);
-        Ok(Self {
-            rename,
+            self.edits.touch(Compiler::DATA) || expressions.any(Expression::reads_paths);
+        Ok(MapPlan {
+            rename: self.rename,
             slots,
             when,
-            sets,
-            edits,
-            removed_attributes,
+            sets: self.sets,
+            edits: self.edits,
+            removed_attributes: self.removed_attributes,
             edits_attributes,
             looks_into_data,
         })
