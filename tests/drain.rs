@@ -240,6 +240,9 @@ fn a_drain_that_is_not_done_in_time_says_how_much_is_unfinished() {
         "{last}"
     );
     assert_eq!(ended.source("load")["unfinished"], 20);
+    // What is told as unfinished is not told as lost again while the process is taken down.
+    let errors = ended.logs.iter().filter(|log| log["level"] == "ERROR");
+    assert_eq!(errors.count(), 1, "{:#?}", ended.logs);
     assert_eq!(ended.summary()["balanced"], true);
 }
 
