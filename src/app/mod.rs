@@ -44,7 +44,12 @@ impl Outcome {
 pub(crate) fn run(config: Config) -> Outcome {
     let outcome = match data_dir::lock(&config.service.data_dir) {
         Ok(lock) => {
-            let outcome = System::new().block_on(supervise(config));
+            let system = System::new();
+            let outcome = system.block_on(supervise(config));
+            if outcome != Outcome::Drained {
+                // Its actors still hold events, and would report as lost what was already told as unfinished.
+                std::mem::forget(system);
+            }
             drop(lock);
             outcome
         }
