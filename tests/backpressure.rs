@@ -277,3 +277,26 @@ fn a_flood_of_events_that_nobody_wants_is_held_back_like_any_other() {
     ended.assert_drained();
     assert_eq!(ended.dead_letters("router", "unroutable"), 240_000);
 }
+
+#[test]
+fn results_that_go_round_to_a_silent_receiver_leave_the_others_their_memory() {
+    let (gate, folder) = (Gate::closed(), Folder::new());
+    let mut config = two_pipelines(&gate, &folder, "8MiB", 60_000);
+    config["handlers"]["held"] = json!({
+        "on": "held", "type": "map", "set": { "data.n": "1" }, "emit": "round", "to": ["router"],
+    });
+    config["handlers"]["round"] = json!({ "on": "round", "type": "pass", "to": ["slow"] });
+    let mut process = Process::start(&config.to_string());
+    let admin = process.admin();
+    let mut most_used = 0.0_f64;
+    process.until("the other pipeline's end", || {
+        let metrics = Metrics::of(admin);
+        most_used = most_used.max(metrics.get("veltrix_memory_used_bytes"));
+        metrics.sink("delivered", "out") == 60_000.0
+    });
+    let limit = Metrics::of(admin).get("veltrix_memory_limit_bytes");
+    assert!(most_used <= limit, "{most_used} of {limit}");
+    let ended = process.stop();
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(ended.summary()["balanced"], true);
+}
