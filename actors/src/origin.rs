@@ -22,7 +22,8 @@ pub struct Origin {
 
 #[derive(Debug)]
 enum Whose {
-    Source(Arc<SourceStats>),
+    /// A source's intake, of so many bytes.
+    Source(Arc<SourceStats>, usize),
     /// Results that came round: when they are done, so are the pieces that they stand for.
     Parents(Vec<(Arc<Origin>, i64)>),
 }
@@ -31,10 +32,10 @@ enum Whose {
 const TAKEN: u32 = 1 << 31;
 
 impl Origin {
-    /// An origin of `events` events that the source has just accepted.
-    pub(crate) fn accepted(events: usize, source: Arc<SourceStats>) -> Arc<Self> {
-        source.accept(events);
-        Self::new(events, Whose::Source(source))
+    /// An origin of `events` events of `bytes` together that the source has just accepted.
+    pub(crate) fn accepted(events: usize, bytes: usize, source: Arc<SourceStats>) -> Arc<Self> {
+        source.accept(events, bytes);
+        Self::new(events, Whose::Source(source, bytes))
     }
 
     /// An origin of results that stand for pieces of other origins.
@@ -60,7 +61,7 @@ impl Origin {
 
     fn finish(&self) {
         match &self.whose {
-            Whose::Source(source) => source.finish(self.events),
+            Whose::Source(source, bytes) => source.finish(self.events, *bytes),
             Whose::Parents(parents) => {
                 for (parent, pieces) in parents {
                     parent.add(-pieces);
@@ -100,12 +101,12 @@ impl Drop for Origin {
             return;
         }
         match &self.whose {
-            Whose::Source(source) => {
+            Whose::Source(source, bytes) => {
                 tracing::error!(
                     events = self.events,
                     "a batch vanished unfinished, its events are counted as lost"
                 );
-                source.lose(self.events);
+                source.lose(self.events, *bytes);
             }
             // The parents keep the pieces and report the loss themselves.
             Whose::Parents(_) => {}
@@ -122,7 +123,7 @@ mod tests {
     fn an_intake_is_finished_when_its_last_piece_is() {
         let registry = Registry::default();
         let source = registry.source("s");
-        let origin = Origin::accepted(2, source.clone());
+        let origin = Origin::accepted(2, 20, source.clone());
         origin.add(3);
         origin.add(-4);
         assert_eq!((source.finished.get(), registry.in_flight.get()), (0, 2));
@@ -136,7 +137,7 @@ mod tests {
     fn results_that_went_round_finish_what_they_stand_for() {
         let registry = Registry::default();
         let source = registry.source("s");
-        let origin = Origin::accepted(1, source.clone());
+        let origin = Origin::accepted(1, 10, source.clone());
         let results = Origin::of_results(1, vec![(origin, 1)]);
         results.add(-1);
         assert_eq!(source.finished.get(), 1);
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn a_vanished_batch_shows_as_an_imbalance() {
         let registry = Registry::default();
-        drop(Origin::accepted(3, registry.source("s")));
+        drop(Origin::accepted(3, 30, registry.source("s")));
         assert!(!registry.is_balanced());
         assert_eq!(registry.source("s").lost.get(), 3);
     }
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn only_the_last_refusal_of_an_untaken_event_reports_it() {
         let registry = Registry::default();
-        let origin = Origin::accepted(2, registry.source("s"));
+        let origin = Origin::accepted(2, 20, registry.source("s"));
         origin.expect_decisions(0, 2);
         origin.expect_decisions(1, 2);
         assert!(!origin.refuse(0));

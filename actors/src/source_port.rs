@@ -21,6 +21,10 @@ use crate::types::{TypeCache, TypeTable};
 /// Events that may be submitted to a source from other threads and wait for the router; beyond, submitters are told to wait.
 pub const SUBMITTED_EVENTS_MAX: usize = 8_192;
 
+/// What all sources together may hold of the memory budget is one part of so many; the rest is for results of their
+/// events. Each source has an equal share of its own, so that one whose events cannot go on leaves the others theirs.
+const SHARE_DIVISOR: usize = 2;
+
 /// A source's side of its actor: where it submits events, and how it is held back. Lives on the actor's thread.
 #[derive(Clone)]
 pub struct SourcePort {
@@ -35,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) stats: Arc<SourceStats>,
+    allowance: Allowance,
     pub(crate) submissions: Recipient<Submit>,
     pub(crate) is_draining: Cell<bool>,
     /// Wakes the source when there is room again, or when it shall drain.
@@ -68,13 +73,39 @@ pub enum Admission {
 #[derive(Clone)]
 pub struct Submitter {
     recipient: Recipient<Submit>,
+    allowance: Allowance,
+}
+
+/// What a source may hold of the memory budget.
+#[derive(Clone)]
+struct Allowance {
     budget: Arc<MemoryBudget>,
+    stats: Arc<SourceStats>,
+    registry: Arc<Registry>,
+}
+
+impl Allowance {
+    fn share_bytes(&self) -> usize {
+        let sources = self.registry.source_count().max(1);
+        // At least one batch, whatever the number of sources.
+        (self.budget.limit_bytes() / SHARE_DIVISOR / sources).max(1)
+    }
+
+    fn has_room(&self) -> bool {
+        self.budget.has_room() && self.stats.is_below(self.share_bytes())
+    }
+
+    /// Waits until there may be room.
+    async fn room(&self) {
+        self.budget.room().await;
+        self.stats.below(self.share_bytes()).await;
+    }
 }
 
 impl Submitter {
     /// Submits events and waits for the answer.
     pub async fn submit(&self, intake: Intake) -> Admission {
-        if !self.budget.has_room() {
+        if !self.allowance.has_room() {
             return Admission::Busy;
         }
         let (answer, answered) = oneshot::channel();
@@ -109,7 +140,7 @@ impl SourcePort {
     pub fn submitter(&self) -> Submitter {
         Submitter {
             recipient: self.shared.submissions.clone(),
-            budget: self.shared.budget.clone(),
+            allowance: self.shared.allowance.clone(),
         }
     }
 
@@ -121,18 +152,19 @@ impl SourcePort {
 
     /// Waits until there is room for a batch and memory for it. False if the source shall drain instead.
     pub async fn room(&self) -> bool {
+        let allowance = &self.shared.allowance;
         loop {
             if self.is_draining() {
                 return false;
             }
             if !self.shared.outlet.borrow().has_room() {
                 self.shared.changed.notified().await;
-            } else if self.shared.budget.has_room() {
+            } else if allowance.has_room() {
                 return true;
             } else {
                 futures::select_biased! {
                     () = self.shared.changed.notified().fuse() => {}
-                    () = self.shared.budget.room().fuse() => {}
+                    () = allowance.room().fuse() => {}
                 }
             }
         }
@@ -156,13 +188,15 @@ impl SourcePort {
             return;
         }
         let Intake { text, mut records } = intake;
+        let event_bytes = text.len().div_ceil(records.len());
         let arena = Arc::new(Arena::new(text, &self.shared.budget));
         let mut outlet = self.shared.outlet.borrow_mut();
         for chunk in records.chunks_mut(crate::batch::BATCH_EVENTS_MAX) {
             for (index, record) in (0..).zip(chunk.iter_mut()) {
                 record.index = index;
             }
-            let origin = Origin::accepted(chunk.len(), self.shared.stats.clone());
+            let bytes = chunk.len() * event_bytes;
+            let origin = Origin::accepted(chunk.len(), bytes, self.shared.stats.clone());
             outlet.append(EventBatch::from_parts(
                 chunk.to_vec(),
                 Arc::clone(&arena),
@@ -228,9 +262,15 @@ impl SourcePort {
             &registry,
             None,
         );
+        let stats = registry.source(&name);
         Self {
             shared: Rc::new(Shared {
-                stats: registry.source(&name),
+                allowance: Allowance {
+                    budget: budget.clone(),
+                    stats: stats.clone(),
+                    registry: registry.clone(),
+                },
+                stats,
                 name,
                 outlet: RefCell::new(outlet),
                 router,

@@ -1,7 +1,7 @@
 //! What every source, handler and sink counts. Written by one actor, read from outside: hence atomics.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -103,6 +103,10 @@ pub struct SourceStats {
     /// Accepted, but their batch vanished unfinished: a bug, shown as an imbalance.
     pub lost: Counter,
     rejected: DashMap<&'static str, u64>,
+    /// Bytes of the intakes in flight.
+    held_bytes: AtomicUsize,
+    /// Notified when they get fewer.
+    freed: Notify,
     /// The count over all sources.
     process: Arc<InFlight>,
 }
@@ -115,20 +119,46 @@ impl SourceStats {
         }
     }
 
-    /// Takes responsibility for `count` events.
-    pub(crate) fn accept(&self, count: usize) {
+    /// Takes responsibility for `count` events of `bytes` together.
+    pub(crate) fn accept(&self, count: usize, bytes: usize) {
+        self.held_bytes.fetch_add(bytes, Ordering::SeqCst);
         self.accepted.add(count);
         self.move_in_flight(count, 1);
     }
 
-    pub(crate) fn finish(&self, count: usize) {
+    pub(crate) fn finish(&self, count: usize, bytes: usize) {
         self.finished.add(count);
-        self.move_in_flight(count, -1);
+        self.release(count, bytes);
     }
 
-    pub(crate) fn lose(&self, count: usize) {
+    pub(crate) fn lose(&self, count: usize, bytes: usize) {
         self.lost.add(count);
+        self.release(count, bytes);
+    }
+
+    fn release(&self, count: usize, bytes: usize) {
         self.move_in_flight(count, -1);
+        self.held_bytes.fetch_sub(bytes, Ordering::SeqCst);
+        self.freed.notify_waiters();
+    }
+
+    /// Whether the source holds less than `share_bytes`.
+    pub(crate) fn is_below(&self, share_bytes: usize) -> bool {
+        self.held_bytes.load(Ordering::SeqCst) < share_bytes
+    }
+
+    /// Waits until the source holds less than `share_bytes`.
+    pub(crate) async fn below(&self, share_bytes: usize) {
+        loop {
+            // Registered before the check, so that a release in between is not missed.
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.is_below(share_bytes) {
+                return;
+            }
+            freed.await;
+        }
     }
 
     fn move_in_flight(&self, count: usize, sign: i64) {
@@ -248,6 +278,7 @@ pub struct Registry {
     /// Actors started again after they failed.
     pub restarts: Counter,
     sources: DashMap<String, Arc<SourceStats>>,
+    source_count: AtomicUsize,
     handlers: DashMap<String, Arc<HandlerStats>>,
     sinks: DashMap<String, Arc<SinkStats>>,
     dropped: DashMap<&'static str, u64>,
@@ -257,11 +288,19 @@ pub struct Registry {
 impl Registry {
     /// The source's counts, new at the first call.
     pub fn source(&self, name: &str) -> Arc<SourceStats> {
-        let new = || Arc::new(SourceStats::new(self.in_flight.clone()));
+        let new = || {
+            self.source_count.fetch_add(1, Ordering::Relaxed);
+            Arc::new(SourceStats::new(self.in_flight.clone()))
+        };
         self.sources
             .entry(name.to_owned())
             .or_insert_with(new)
             .clone()
+    }
+
+    /// How many sources there are.
+    pub(crate) fn source_count(&self) -> usize {
+        self.source_count.load(Ordering::Relaxed)
     }
 
     /// The handler's counts, new at the first call.

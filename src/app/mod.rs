@@ -111,6 +111,12 @@ async fn supervise(config: Config) -> Outcome {
 
 fn outcome(drained: Drained, registry: &Registry) -> Outcome {
     match drained {
+        Drained::Stopped(ExitReason::Normal) if registry.in_flight.get() > 0 => {
+            Outcome::Failed(format!(
+                "the sources stopped without their events: {} unfinished, none of them kept (durability: none)",
+                registry.in_flight.get()
+            ))
+        }
         Drained::Stopped(ExitReason::Normal) if registry.is_balanced() => Outcome::Drained,
         Drained::Stopped(ExitReason::Normal) => Outcome::Failed(
             "events were lost: a ledger does not balance, see the summary".to_owned(),

@@ -47,6 +47,10 @@ impl Tree {
                 (0..count).map(|_| Inlet::new()).collect(),
             )
         };
+        for source in &config.sources {
+            // Before any of them starts: they share the memory, and the metrics show them all.
+            registry.source(&source.name);
+        }
         Self {
             lanes: config.handlers.iter().map(lanes).collect(),
             types: Arc::default(),
