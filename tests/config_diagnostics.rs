@@ -404,9 +404,9 @@ const FILES: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "v.yaml",
-        "sources: { in: { type: stdin, envelope: { type: a, source: b } } }\n",
-        "v.yaml:1:31: error: `sources.in.envelope` lacks the key `id`",
-        "`id`: the event's id, such as `line.id`",
+        "sources: { in: { type: stdin, envelope: { type: a, id: b } } }\n",
+        "v.yaml:1:31: error: `sources.in.envelope` lacks the key `source`",
+        "`source`: the event's source, such as `'/app'`",
     ),
     (
         "v.yaml",

@@ -108,6 +108,20 @@ fn plain_lines_are_wrapped() {
 }
 
 #[test]
+fn wrapped_lines_get_ids_of_their_own() {
+    let source = "  lines: { type: stdin, envelope: { type: \"'log'\", source: \"'/app'\" } }\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = Process::start_in(folder, &config(source), Stdio::piped());
+    let mut input = process.input();
+    input.write_all(b"1\n1\n").expect("written");
+    drop(input);
+    let ended = process.wait();
+    ended.assert_drained();
+    let ids = ids(&ended.output);
+    assert!(ids.len() == 2 && ids[0] != ids[1], "{ids:?}");
+}
+
+#[test]
 fn files_are_read_once_in_order() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("in")).expect("a folder");

@@ -19,20 +19,27 @@ pub const BATCH_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Arena {
     text: String,
-    _charge: Charge,
+    charge: Charge,
 }
 
 impl Arena {
     /// Takes over `text` and charges it.
     pub fn new(text: String, budget: &Arc<MemoryBudget>) -> Self {
         Self {
-            _charge: budget.charge(text.capacity()),
+            charge: budget.charge(text.capacity()),
             text,
         }
     }
 
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        self.charge.budget().recycle(text.into_bytes());
     }
 }
 

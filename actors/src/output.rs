@@ -111,8 +111,11 @@ impl LaneOutput {
     /// Hands out what was emitted, and the arena that the written ones lie in.
     pub(crate) fn take(&mut self) -> (Vec<Emitted>, Option<Arc<Arena>>) {
         let arena = (!self.text.is_empty()).then(|| {
-            // The next run will be like this one: one allocation, and none that is much too large.
-            let next = String::with_capacity(self.text.len().min(crate::batch::BATCH_BYTES_MAX));
+            // The next run will be like this one.
+            let next = self
+                .budget
+                .buffer(self.text.len().min(crate::batch::BATCH_BYTES_MAX));
+            let next = String::from_utf8(next).expect("an empty buffer is text");
             Arc::new(Arena::new(
                 std::mem::replace(&mut self.text, next),
                 &self.budget,

@@ -65,7 +65,7 @@ impl Framer {
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         let free = self.buffer.capacity() - self.buffer.len();
         if self.buffer.capacity() == 0 {
-            self.buffer.reserve_exact(self.read_bytes);
+            self.buffer = self.budget.buffer(self.read_bytes);
         } else if free < READ_BYTES_MIN {
             let grown = (2 * self.buffer.capacity()).max(self.read_bytes);
             let limit = self.event_bytes_max.max(BATCH_BYTES_MAX) + READ_BYTES_MIN;
@@ -105,7 +105,9 @@ impl Framer {
         self.read_bytes = (2 * end).clamp(READ_BYTES_MIN, BATCH_BYTES_MAX);
         let mut next = Vec::new();
         if rest > 0 {
-            next.reserve_exact(self.read_bytes.max(rest + READ_BYTES_MIN));
+            next = self
+                .budget
+                .buffer(self.read_bytes.max(rest + READ_BYTES_MIN));
             next.extend_from_slice(&self.buffer[end..]);
         }
         self.buffer.truncate(end);

@@ -11,7 +11,7 @@ use super::*;
 async fn start(options: &str) -> (Harness, SocketAddr) {
     let options = format!(r#"{{"listen":"127.0.0.1:0","threads":1{options}}}"#);
     let options: HttpOptions = serde_json::from_str(&options).expect("options");
-    let settings = prepare(options).ok().expect("valid options").settings;
+    let settings = prepare(options).expect("valid options").settings;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let listener = listener.into_std().expect("a listener");
@@ -342,7 +342,7 @@ async fn a_taken_port_is_named() {
     let address = taken.local_addr().expect("an address").to_string();
     let options = serde_json::json!({ "listen": address });
     let factory = prepare(serde_json::from_value(options).expect("options"));
-    let harness = Harness::start(factory.ok().expect("valid options"));
+    let harness = Harness::start(factory.expect("valid options"));
     let error = harness.finish().await.0.expect_err("taken").to_string();
     assert!(error.contains(&address), "{error}");
 }

@@ -1,0 +1,268 @@
+//! A small tree in one process: numbered events → one handler's lanes → a sink that collects them.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_rt::{Arbiter, System};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use veltrix_actors::mailbox::{Inlet, control};
+use veltrix_actors::{
+    AnySink, Backoff, ChildSpec, Event, ExitReason, HandlerFactory, Intake, KeySelector, LaneSpec,
+    Lifeline, MemoryBudget, Registry, Restart, RestartBudget, Route, RouterSpec, Sink, SinkFactory,
+    SinkSpec, Source, SourceFactory, SourcePort, SourceSpec, StartError, Stop, Supervisor, Target,
+    TypePattern, TypeTable, Unmatched, start_dead_letters, start_lane, start_router, start_sink,
+    start_source, start_supervisor,
+};
+
+/// What is tried.
+pub(crate) struct Pipeline {
+    pub(crate) events: usize,
+    pub(crate) lanes: usize,
+    pub(crate) attempts: u32,
+    pub(crate) max_restarts: usize,
+    pub(crate) handler: Arc<dyn HandlerFactory>,
+}
+
+/// What came of it.
+pub(crate) struct Ended {
+    /// Numbers of the events that the sink got, in order.
+    pub(crate) numbers: Vec<usize>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) exit: ExitReason,
+}
+
+/// Events with their number as data and one of seven keys.
+struct Numbers(usize);
+
+impl SourceFactory for Numbers {
+    fn build(&self) -> Result<Box<dyn Source>, StartError> {
+        Ok(Box::new(Numbers(self.0)))
+    }
+}
+
+impl Source for Numbers {
+    fn run(self: Box<Self>, port: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
+        async move {
+            port.report_ready();
+            let mut types = port.types();
+            let mut next = 0;
+            while next < self.0 && port.room().await {
+                let mut intake = Intake::over(String::new());
+                for number in next..self.0.min(next + 100) {
+                    let key = number % 7;
+                    let line = format!(
+                        r#"{{"specversion":"1.0","id":"{number}","source":"/n","type":"n","subject":"k{key}","data":{number}}}"#
+                    );
+                    intake.push_line(&line, &mut types).unwrap();
+                }
+                next += intake.len();
+                port.submit(intake);
+            }
+            Ok(())
+        }
+        .boxed_local()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Collect(Arc<Mutex<Vec<usize>>>);
+
+impl SinkFactory for Collect {
+    fn build(&self) -> Result<AnySink, StartError> {
+        Ok(AnySink::Sync(Box::new(self.clone())))
+    }
+}
+
+impl Sink for Collect {
+    fn append(&mut self, event: &Event<'_>) -> Result<(), String> {
+        self.0.lock().unwrap().push(number(event));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// The event's number.
+pub(crate) fn number(event: &Event<'_>) -> usize {
+    event.data().unwrap().parse().unwrap()
+}
+
+fn child(id: &str, restart: Restart, start: impl FnMut(Lifeline) + 'static) -> ChildSpec {
+    ChildSpec {
+        id: id.to_owned(),
+        restart,
+        shutdown: Duration::from_secs(30),
+        start: Box::new(start),
+    }
+}
+
+/// What all actors share.
+#[derive(Clone, Default)]
+struct Shared {
+    registry: Arc<Registry>,
+    types: Arc<TypeTable>,
+    dead_letters: Arc<Inlet>,
+    router: Arc<Inlet>,
+    sink: Arc<Inlet>,
+    collected: Collect,
+}
+
+impl Pipeline {
+    /// Runs until the source's events are finished, or the tree gives up.
+    pub(crate) fn run(self) -> Ended {
+        let shared = Shared::default();
+        let (registry, collected) = (shared.registry.clone(), shared.collected.clone());
+        let exit = System::new().block_on(self.supervise(shared));
+        let numbers = std::mem::take(&mut *collected.0.lock().unwrap());
+        Ended {
+            numbers,
+            registry,
+            exit,
+        }
+    }
+
+    async fn supervise(self, shared: Shared) -> ExitReason {
+        let budget = MemoryBudget::new(16 << 20);
+        let lanes: Vec<Arc<Inlet>> = (0..self.lanes).map(|_| Inlet::new()).collect();
+        let mut children = ends(&shared);
+        children.extend(self.lanes(&shared, &lanes, &budget));
+        children.push(router(&shared, lanes));
+        let (done, sources_done) = tokio::sync::oneshot::channel();
+        children.push(self.source(&shared, &budget, done));
+        let (lifeline, watch) = Lifeline::root();
+        let backoff = Backoff {
+            min: Duration::from_millis(1),
+            max: Duration::from_millis(2),
+            jitter: 0.0,
+        };
+        let restarts = RestartBudget::new(self.max_restarts, Duration::from_secs(60));
+        let registry = shared.registry.clone();
+        let root = Supervisor::new("root", children, restarts, backoff, registry, lifeline);
+        let stop = start_supervisor(root);
+        actix_rt::spawn(async move {
+            if sources_done.await.is_ok() {
+                control(&stop, Stop);
+            }
+        });
+        let exited = tokio::time::timeout(Duration::from_secs(60), watch.exited);
+        exited.await.expect("the tree ends").unwrap()
+    }
+
+    fn lanes(
+        &self,
+        shared: &Shared,
+        inlets: &[Arc<Inlet>],
+        budget: &Arc<MemoryBudget>,
+    ) -> Vec<ChildSpec> {
+        let spec = LaneSpec {
+            service: "test".into(),
+            handler: "tried".into(),
+            factory: self.handler.clone(),
+            targets: vec![Target {
+                inlet: shared.sink.clone(),
+                sink: Some(shared.registry.sink("collect")),
+            }],
+            dead_letters: shared.dead_letters.clone(),
+            unmatched: Unmatched::Drop,
+            attempts: self.attempts,
+            backoff: Backoff {
+                min: Duration::from_millis(1),
+                ..Backoff::default()
+            },
+            types: shared.types.clone(),
+            budget: budget.clone(),
+            registry: shared.registry.clone(),
+        };
+        let lane = |(number, inlet): (usize, &Arc<Inlet>)| {
+            let (spec, inlet) = (spec.clone(), inlet.clone());
+            let arbiter = Arbiter::new().handle();
+            child("lane", Restart::Permanent, move |lifeline| {
+                start_lane(spec.clone(), number, inlet.clone(), &arbiter, lifeline);
+            })
+        };
+        inlets.iter().enumerate().map(lane).collect()
+    }
+
+    /// The source below a supervisor, which tells when it has no more to do.
+    fn source(
+        &self,
+        shared: &Shared,
+        budget: &Arc<MemoryBudget>,
+        done: tokio::sync::oneshot::Sender<()>,
+    ) -> ChildSpec {
+        let spec = SourceSpec {
+            name: "numbers".into(),
+            factory: Arc::new(Numbers(self.events)),
+            router: shared.router.clone(),
+            types: shared.types.clone(),
+            budget: budget.clone(),
+            registry: shared.registry.clone(),
+        };
+        let registry = shared.registry.clone();
+        let mut done = Some(done);
+        child("sources", Restart::Permanent, move |lifeline| {
+            let (spec, done) = (spec.clone(), done.take());
+            let source = child("numbers", Restart::Transient, move |lifeline| {
+                start_source(spec.clone(), &Arbiter::current(), lifeline);
+            });
+            let none = RestartBudget::new(0, Duration::ZERO);
+            let supervisor = Supervisor::new(
+                "sources",
+                vec![source],
+                none,
+                Backoff::default(),
+                registry.clone(),
+                lifeline,
+            );
+            start_supervisor(supervisor.on_done(move || {
+                assert!(done.is_some_and(|done| done.send(()).is_ok()));
+            }));
+        })
+    }
+}
+
+fn ends(shared: &Shared) -> Vec<ChildSpec> {
+    let (registry, inlet) = (shared.registry.clone(), shared.dead_letters.clone());
+    let spec = SinkSpec {
+        name: "collect".into(),
+        factory: Arc::new(shared.collected.clone()),
+        dead_letters: shared.dead_letters.clone(),
+        registry: shared.registry.clone(),
+    };
+    let sink = shared.sink.clone();
+    vec![
+        child("dead-letters", Restart::Permanent, move |lifeline| {
+            let (registry, inlet) = (registry.clone(), inlet.clone());
+            start_dead_letters(registry, inlet, &Arbiter::current(), lifeline);
+        }),
+        child("sink", Restart::Permanent, move |lifeline| {
+            start_sink(spec.clone(), sink.clone(), &Arbiter::current(), lifeline);
+        }),
+    ]
+}
+
+fn router(shared: &Shared, lanes: Vec<Arc<Inlet>>) -> ChildSpec {
+    let spec = RouterSpec {
+        routes: vec![Route {
+            patterns: vec![TypePattern::parse("n").unwrap()],
+            key: KeySelector::SubjectOrSource,
+            lanes,
+            is_conditional: false,
+        }],
+        unmatched: Unmatched::Drop,
+        dead_letters: shared.dead_letters.clone(),
+        max_hops: 16,
+        registry: shared.registry.clone(),
+    };
+    let inlet = shared.router.clone();
+    child("router", Restart::Permanent, move |lifeline| {
+        start_router(spec.clone(), inlet.clone(), &Arbiter::current(), lifeline);
+    })
+}
