@@ -247,3 +247,33 @@ fn an_idle_process_holds_no_credit_no_event_and_no_byte() {
     );
     process.stop().assert_drained();
 }
+
+#[test]
+fn a_flood_of_events_that_nobody_wants_is_held_back_like_any_other() {
+    let folder = Folder::new();
+    let source =
+        |seed: usize| json!({ "type": "generate", "rate": "max", "count": 60_000, "seed": seed });
+    let config = json!({
+        "service": { "admin": { "listen": "127.0.0.1:0" } },
+        "sources": { "a": source(1), "b": source(2), "c": source(3), "d": source(4), "open": { "type": "tcp", "listen": "127.0.0.1:0" } },
+        "handlers": { "other": { "on": "other", "type": "pass", "to": ["out"] } },
+        "sinks": { "out": { "type": "file", "path": folder.path("out") } },
+    });
+    let mut process = Process::start(&config.to_string());
+    let admin = process.admin();
+    process.running();
+    let mut most = 0.0_f64;
+    process.until("the flood's end", || {
+        let metrics = Metrics::of(admin);
+        let of =
+            |name: &str| metrics.get(&format!("veltrix_source_in_flight{{source=\"{name}\"}}"));
+        most = most.max(["a", "b", "c", "d"].into_iter().map(of).sum());
+        let count = |name: &str| metrics.source("finished", name);
+        ["a", "b", "c", "d"].into_iter().map(count).sum::<f64>() == 240_000.0
+    });
+    // Four sources, each with what it may have on its way.
+    assert!(most <= 2.0 * HELD_EVENTS_MAX, "{most} events in flight");
+    let ended = process.stop();
+    ended.assert_drained();
+    assert_eq!(ended.dead_letters("router", "unroutable"), 240_000);
+}

@@ -203,7 +203,7 @@ impl AsyncSinkActor {
             );
             let failure = self.spec.failure(class, reason, attempts);
             self.dead_letters
-                .push_failed(record, arena, origin, failure);
+                .push_failed(record, arena, origin, failure, None);
         }
         self.stats.refuse(events.len());
         self.dead_letters.flush();
@@ -246,10 +246,11 @@ impl Actor for AsyncSinkActor {
 impl Handler<Deliver> for AsyncSinkActor {
     type Result = ();
 
-    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+    fn handle(&mut self, mut deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
         let slots = self.slots.len();
-        let held = Held::new(deliver.batch, Some(deliver.custody));
+        let (batch, _, custody) = deliver.take();
+        let held = Held::new(batch, Some(custody));
         for index in 0..held.batch.len() {
             let slot = match slots {
                 1 => 0,

@@ -103,9 +103,10 @@ impl Actor for DeadLetterActor {
 impl Handler<Deliver> for DeadLetterActor {
     type Result = ();
 
-    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+    fn handle(&mut self, mut deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        for (event, failure) in deliver.batch.iter().zip(&deliver.failures) {
+        let (batch, failures, _custody) = deliver.take();
+        for (event, failure) in batch.iter().zip(&failures) {
             self.registry
                 .dead_letter(&failure.branch, failure.class.as_str());
             if self.may_log() {
@@ -121,7 +122,7 @@ impl Handler<Deliver> for DeadLetterActor {
                 );
             }
         }
-        deliver.batch.complete();
+        batch.complete();
     }
 }
 

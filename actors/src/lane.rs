@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context};
 use futures::FutureExt;
 
-use crate::batch::EventBatch;
 use crate::dead_letter::{Failure, FailureClass};
 use crate::derive::Deriver;
 use crate::guard;
 use crate::handler::{HandlerError, LaneHandler, Refusal, Reply};
 use crate::lane_outlets::LaneOutlets;
 use crate::lane_spec::LaneSpec;
-use crate::mailbox::{Custody, Deliver, OutletReady, Turn};
+use crate::mailbox::{Deliver, OutletReady, Turn};
 use crate::output::{Destination, LaneOutput};
 use crate::stats::HandlerStats;
 use crate::supervision::{Lifeline, Stop};
 use crate::types::TypeCache;
+use crate::work::Work;
 
 /// Time that a lane works before it hands its results on and lets the others of its thread run.
 const TIME_SLICE: Duration = Duration::from_millis(1);
@@ -31,8 +31,9 @@ pub struct HandlerActor {
     lane: usize,
     handler: Option<LaneHandler>,
     outlets: LaneOutlets,
-    inbox: VecDeque<Deliver>,
+    // Before the inbox: when the lane ends, what is left goes back to the inlet in this order.
     work: Option<Work>,
+    inbox: VecDeque<Deliver>,
     output: LaneOutput,
     stats: Arc<HandlerStats>,
     branch: Arc<str>,
@@ -40,21 +41,11 @@ pub struct HandlerActor {
     is_waiting: bool,
     /// It lets others run and goes on by itself. More than one such turn at a time would add up to no turn at all.
     is_yielding: bool,
+    /// It has no handler and cannot get one: it ends once its results have left it.
+    is_broken: bool,
     is_stopping: bool,
     turn: Turn,
     lifeline: Lifeline,
-}
-
-/// The batch being worked on. It stays outside the guard, so that a panic cannot take it along.
-struct Work {
-    batch: EventBatch,
-    custody: Custody,
-    /// The event being handled.
-    next: usize,
-    /// Events before this one have their results handed on.
-    committed: usize,
-    /// Failed attempts at the event being handled.
-    failures: u32,
 }
 
 impl HandlerActor {
@@ -73,6 +64,7 @@ impl HandlerActor {
             branch: format!("handler.{}", spec.handler).into(),
             is_waiting: false,
             is_yielding: false,
+            is_broken: false,
             is_stopping: false,
             turn: Turn::default(),
             lifeline,
@@ -99,7 +91,7 @@ impl HandlerActor {
             if !self.outlets.have_room() {
                 break;
             }
-            let batch_len = self.work.as_ref().map_or(0, |work| work.batch.len());
+            let batch_len = self.work.as_ref().map_or(0, |work| work.batch().len());
             while !self.is_waiting && !self.output.is_full() && self.next_event() < batch_len {
                 if looked == EVENTS_PER_LOOK {
                     looked = 0;
@@ -138,13 +130,7 @@ impl HandlerActor {
     /// Whether there is a batch with events left; fetches the next one.
     fn next_batch(&mut self) -> bool {
         if self.work.is_none() {
-            self.work = self.inbox.pop_front().map(|deliver| Work {
-                batch: deliver.batch,
-                custody: deliver.custody,
-                next: 0,
-                committed: 0,
-                failures: 0,
-            });
+            self.work = self.inbox.pop_front().map(Work::new);
         }
         self.work.is_some()
     }
@@ -154,7 +140,7 @@ impl HandlerActor {
         let (Some(work), Some(handler)) = (&self.work, &mut self.handler) else {
             return;
         };
-        let (batch, index) = (&work.batch, work.next);
+        let (batch, index) = (work.batch(), work.next);
         match handler {
             LaneHandler::Sync(handler) => {
                 let mark = self.output.mark();
@@ -200,7 +186,7 @@ impl HandlerActor {
         let Some(work) = &self.work else { return };
         let mark = self.output.mark();
         let written = match answer {
-            Ok(Ok(reply)) => self.output.for_event(&work.batch, work.next).reply(reply),
+            Ok(Ok(reply)) => self.output.for_event(work.batch(), work.next).reply(reply),
             Ok(Err(error)) => Err(error),
             Err(panic) => return self.panicked(guard::message(&*panic), ctx),
         };
@@ -216,9 +202,9 @@ impl HandlerActor {
     /// The current event is handled: counts it, and goes on to the next.
     fn handled(&mut self, emitted_before: usize) {
         let Some(work) = &mut self.work else { return };
-        let record = work.batch.records()[work.next];
+        let record = work.batch().records()[work.next];
         let is_conditional = record.flags & crate::event::CONDITIONAL != 0;
-        let origin = work.batch.origin(record.origin);
+        let origin = work.batch().origin(record.origin);
         match self.output.take_refusal() {
             None => {
                 self.stats.matched.add(1);
@@ -236,7 +222,7 @@ impl HandlerActor {
                 }
                 if is_conditional && origin.refuse(record.index) {
                     self.output
-                        .emit_input(&work.batch, work.next, Destination::Unmatched);
+                        .emit_input(work.batch(), work.next, Destination::Unmatched);
                 }
             }
         }
@@ -253,17 +239,18 @@ impl HandlerActor {
             "the handler panicked and is built anew"
         );
         self.handler = None;
-        // Nothing may be tried until there is a handler again; without one the actor ends.
-        self.is_waiting = true;
         match self.build() {
             Ok(handler) => self.handler = Some(handler),
             Err(error) => {
                 self.lifeline.fail(error);
-                ctx.terminate();
+                // Nothing is tried any more. What was handled is handed on; the rest waits for the next actor.
+                self.is_waiting = true;
+                self.is_broken = true;
+                self.commit();
+                self.stop_if_done(ctx);
                 return;
             }
         }
-        self.is_waiting = false;
         self.failed(&HandlerError::retryable(panic), FailureClass::Panic, ctx);
     }
 
@@ -285,13 +272,13 @@ impl HandlerActor {
                 attempts: work.failures,
             };
             self.stats.dead_lettered.add(1);
-            let record = work.batch.records()[work.next];
+            let record = work.batch().records()[work.next];
             if record.flags & crate::event::CONDITIONAL != 0 {
                 // It has gone a way of its own, so it is not unmatched.
-                work.batch.origin(record.origin).take(record.index);
+                work.batch().origin(record.origin).take(record.index);
             }
             self.output
-                .emit_input(&work.batch, work.next, Destination::DeadLetter(failure));
+                .emit_input(work.batch(), work.next, Destination::DeadLetter(failure));
             work.next += 1;
             work.failures = 0;
             return;
@@ -316,23 +303,25 @@ impl HandlerActor {
     fn commit(&mut self) {
         let Some(work) = &mut self.work else { return };
         let (mut emitted, arena) = self.output.take();
+        let handled = work.commit();
         self.outlets.hand_on(
-            &work.batch,
-            work.committed..work.next,
+            work.batch(),
+            handled,
             &mut emitted,
             arena.as_ref(),
             &self.spec,
         );
         self.output.give_back(emitted);
-        work.committed = work.next;
-        if work.next >= work.batch.len()
-            && let Some(work) = self.work.take()
-        {
-            drop(work.custody);
+        if work.next >= work.batch().len() {
+            self.work = None;
         }
     }
 
     fn stop_if_done(&mut self, ctx: &mut Context<Self>) {
+        if self.is_broken && self.outlets.are_empty() {
+            ctx.terminate();
+            return;
+        }
         let is_idle = self.work.is_none() && self.inbox.is_empty();
         if self.is_stopping && is_idle && self.outlets.are_empty() {
             ctx.stop();

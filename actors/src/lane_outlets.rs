@@ -94,12 +94,18 @@ impl LaneOutlets {
                     Some(outlet) => self.all[outlet].push(record, own(), origin, None),
                     None => {
                         let dead_letters = &mut self.all[DEAD_LETTERS];
-                        spec.unmatched
-                            .give_up(record, own(), origin, dead_letters, &spec.registry);
+                        spec.unmatched.give_up(
+                            record,
+                            own(),
+                            origin,
+                            dead_letters,
+                            &spec.registry,
+                            None,
+                        );
                     }
                 },
                 Destination::DeadLetter(failure) => {
-                    self.all[DEAD_LETTERS].push_failed(record, own(), origin, failure);
+                    self.all[DEAD_LETTERS].push_failed(record, own(), origin, failure, None);
                 }
             }
         }

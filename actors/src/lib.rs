@@ -39,6 +39,7 @@ mod supervision;
 mod timestamp;
 mod trial;
 mod types;
+mod work;
 
 pub use async_sink_actor::AsyncSinkActor;
 pub use batch::{

@@ -19,7 +19,7 @@ pub const CREDITS: usize = 2;
 /// Messages that one actor handles before it lets the others of its arbiter run.
 pub const MESSAGES_PER_TURN_MAX: u32 = 64;
 
-/// A batch on its way to the next actor.
+/// A batch on its way to the next actor. If that ends without taking it, it waits at the inlet for the one after.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Deliver {
@@ -31,6 +31,58 @@ pub struct Deliver {
     pub custody: Custody,
     /// When it was sent, for the queueing delay.
     pub sent_at: Instant,
+    inlet: Arc<Inlet>,
+    /// The inlet's generation that it was sent to.
+    generation: u64,
+}
+
+impl Deliver {
+    pub(crate) fn new(
+        batch: EventBatch,
+        failures: Vec<Failure>,
+        custody: Custody,
+        inlet: &Arc<Inlet>,
+        generation: u64,
+    ) -> Self {
+        Self {
+            batch,
+            failures,
+            custody,
+            sent_at: Instant::now(),
+            inlet: Arc::clone(inlet),
+            generation,
+        }
+    }
+
+    /// Takes the events over; nothing waits at the inlet any more when the rest is dropped.
+    pub fn take(&mut self) -> (EventBatch, Vec<Failure>, Custody) {
+        let custody = std::mem::replace(&mut self.custody, Custody(None));
+        let (batch, failures) = (&mut self.batch, &mut self.failures);
+        (std::mem::take(batch), std::mem::take(failures), custody)
+    }
+}
+
+impl Drop for Deliver {
+    fn drop(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let (batch, failures, custody) = self.take();
+        let left = Left {
+            batch,
+            failures,
+            custody,
+        };
+        self.inlet.keep(left, self.generation);
+    }
+}
+
+/// What an actor that ended has left untaken.
+#[derive(Debug)]
+struct Left {
+    batch: EventBatch,
+    failures: Vec<Failure>,
+    custody: Custody,
 }
 
 /// Tells a sender that one of its outlets has a credit again, or a new receiver.
@@ -116,6 +168,8 @@ pub struct Inlet {
 #[derive(Debug, Default)]
 struct InletState {
     receiver: Option<Recipient<Deliver>>,
+    /// Untaken batches for the next actor, in order. Bounded: their senders' credits stay in use.
+    left: Vec<Left>,
     waiting: Vec<Arc<ReturnAddress>>,
 }
 
@@ -125,17 +179,73 @@ impl Inlet {
         Arc::new(Self::default())
     }
 
-    /// Puts an actor behind the inlet and wakes the senders that wait for one.
-    pub fn open(&self, receiver: Recipient<Deliver>) {
-        let waiting = {
-            let mut state = self.lock();
-            state.receiver = Some(receiver);
-            self.generation.fetch_add(1, Ordering::Release);
-            std::mem::take(&mut state.waiting)
+    /// Puts an actor behind the inlet, gives it what the one before has left, and wakes the senders that wait for one.
+    pub fn open(self: &Arc<Self>, receiver: Recipient<Deliver>) {
+        let generation = self.generation() + 1;
+        let mut refused = Vec::new();
+        let waiting = loop {
+            let left = {
+                let mut state = self.lock();
+                if state.left.is_empty() {
+                    // Only now can senders see the new actor: they come behind what was left.
+                    state.left = refused;
+                    state.receiver = Some(receiver);
+                    self.generation.store(generation, Ordering::Release);
+                    break std::mem::take(&mut state.waiting);
+                }
+                std::mem::take(&mut state.left)
+            };
+            for left in left {
+                refused.extend(self.pass_on(left, &receiver, generation));
+            }
         };
         for sender in waiting {
             sender.send(0);
         }
+    }
+
+    /// Keeps what an actor of that generation has left for the next one, which may be there already.
+    fn keep(self: &Arc<Self>, mut left: Left, mut generation: u64) {
+        loop {
+            let (receiver, current) = {
+                let mut state = self.lock();
+                let current = self.generation();
+                match &state.receiver {
+                    Some(receiver) if generation != current => (receiver.clone(), current),
+                    _ => {
+                        state.left.push(left);
+                        return;
+                    }
+                }
+            };
+            match self.pass_on(left, &receiver, current) {
+                None => return,
+                Some(refused) => (left, generation) = (refused, current),
+            }
+        }
+    }
+
+    /// Sends what was left, or gives it back if the receiver is gone as well. Not to be called with the lock held, which
+    /// a batch that is dropped takes.
+    fn pass_on(
+        self: &Arc<Self>,
+        left: Left,
+        receiver: &Recipient<Deliver>,
+        generation: u64,
+    ) -> Option<Left> {
+        let Left {
+            batch,
+            failures,
+            custody,
+        } = left;
+        let deliver = Deliver::new(batch, failures, custody, self, generation);
+        let mut refused = post(Some(receiver), deliver).err()?;
+        let (batch, failures, custody) = refused.take();
+        Some(Left {
+            batch,
+            failures,
+            custody,
+        })
     }
 
     /// Grows with each actor that is put behind the inlet.

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use actix::prelude::Recipient;
 
@@ -86,16 +85,18 @@ impl Outlet {
         }
     }
 
-    /// Adds one failed event on its way to the dead letters.
+    /// As [`Outlet::push`], for one failed event on its way to the dead letters.
     pub(crate) fn push_failed(
         &mut self,
         record: EventRecord,
         arena: &Arc<Arena>,
         origin: &Arc<Origin>,
         failure: Failure,
+        taken_from: Option<&Rc<Custody>>,
     ) {
-        let parcel = self.parcel_for(record.line_bytes());
-        parcel.batch.push(record, arena, origin);
+        self.push(record, arena, origin, taken_from);
+        let parcel = self.parcels.back_mut();
+        let parcel = parcel.expect("the event was just added to it");
         parcel.failures.push(failure);
     }
 
@@ -191,24 +192,26 @@ impl Outlet {
         if self.generation != self.inlet.generation() {
             (self.receiver, self.generation) = self.inlet.receiver();
         }
-        let deliver = Deliver {
-            batch: parcel.batch,
-            failures: parcel.failures,
-            custody: Custody::new(Arc::clone(&self.returns)),
-            sent_at: Instant::now(),
-        };
+        let deliver = Deliver::new(
+            parcel.batch,
+            parcel.failures,
+            Custody::new(Arc::clone(&self.returns)),
+            &self.inlet,
+            self.generation,
+        );
         let events = deliver.batch.len();
         self.usual_events = events;
         // Counted before it is sent: a fast sink has delivered it before this thread goes on.
         self.count_offered(events, true);
         match post(self.receiver.as_ref(), deliver) {
             Ok(()) => self.in_flight += 1,
-            Err(refused) => {
+            Err(mut refused) => {
                 self.count_offered(events, false);
-                refused.custody.cancel();
+                let (batch, failures, custody) = refused.take();
+                custody.cancel();
                 self.parcels.push_front(Parcel {
-                    batch: refused.batch,
-                    failures: refused.failures,
+                    batch,
+                    failures,
                     taken_from: parcel.taken_from,
                 });
                 self.is_waiting = self.inlet.wait(&self.returns, self.generation);

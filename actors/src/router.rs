@@ -52,6 +52,7 @@ impl Unmatched {
         origin: &Arc<Origin>,
         dead_letters: &mut Outlet,
         registry: &Registry,
+        taken_from: Option<&Rc<Custody>>,
     ) {
         if let Unmatched::Drop = self {
             registry.drop_by_rule("unmatched", 1);
@@ -64,7 +65,7 @@ impl Unmatched {
             reason: "no handler wants the event".into(),
             attempts: 0,
         };
-        dead_letters.push_failed(record, arena, origin, failure);
+        dead_letters.push_failed(record, arena, origin, failure, taken_from);
     }
 }
 
@@ -240,7 +241,7 @@ impl RouterActor {
             };
             self.outlets
                 .touch(DEAD_LETTERS)
-                .push_failed(*record, arena, origin, failure);
+                .push_failed(*record, arena, origin, failure, None);
         }
         if admitted.is_empty() {
             return admitted;
@@ -280,6 +281,7 @@ fn dispatch(
                 origin,
                 outlets.touch(DEAD_LETTERS),
                 &spec.registry,
+                custody,
             ),
         }
         return;
@@ -318,20 +320,21 @@ impl Actor for RouterActor {
 impl Handler<Deliver> for RouterActor {
     type Result = ();
 
-    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+    fn handle(&mut self, mut deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
         // Results that come round are taken at once: a lane that waits for the router may be what the router waits for.
-        if deliver
-            .batch
+        let (batch, _, custody) = deliver.take();
+        if batch
             .records()
             .first()
             .is_some_and(|record| record.hops > 0)
         {
-            let batch = self.admit_again(deliver.batch);
+            drop(custody);
+            let batch = self.admit_again(batch);
             self.route(&batch, None);
         } else {
-            let custody = Rc::new(deliver.custody);
-            self.route(&deliver.batch, Some(&custody));
+            let custody = Rc::new(custody);
+            self.route(&batch, Some(&custody));
         }
         self.outlets.flush_full();
         if !std::mem::replace(&mut self.is_flush_due, true) {

@@ -115,6 +115,7 @@ impl SinkActor {
                     batch.arena(record.arena),
                     batch.origin(record.origin),
                     failure,
+                    None,
                 );
                 refused.push(index);
             }
@@ -191,9 +192,10 @@ impl Actor for SinkActor {
 impl Handler<Deliver> for SinkActor {
     type Result = ();
 
-    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+    fn handle(&mut self, mut deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        self.append(deliver.batch, deliver.custody);
+        let (batch, _, custody) = deliver.take();
+        self.append(batch, custody);
         if self.failures > 0 {
             return;
         }

@@ -165,15 +165,16 @@ impl Actor for Router {
 impl Handler<Deliver> for Router {
     type Result = ();
 
-    fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
-        for event in deliver.batch.iter() {
+    fn handle(&mut self, mut deliver: Deliver, _: &mut Context<Self>) {
+        let (batch, _, custody) = deliver.take();
+        for event in batch.iter() {
             if self.lines.try_send(event.line().to_owned()).is_err() {
                 tracing::debug!("the test has seen enough");
             }
         }
-        deliver.batch.complete();
+        batch.complete();
         if self.is_held.get() {
-            self.held.push(deliver.custody);
+            self.held.push(custody);
         }
     }
 }

@@ -187,6 +187,10 @@ impl Supervisor {
             self.stop_all(ctx);
             return;
         }
+        if self.budget.spent() == 1 {
+            // All was well for the whole period, so this is no repeated failure.
+            child.failures = 0;
+        }
         child.failures += 1;
         child.generation += 1;
         let wait = self.backoff.wait(child.failures, jitter_sample());
