@@ -313,7 +313,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "service: { name: \"${UNSET}\" }",
-        "v.yaml:3:18: error: `service.name`: unknown placeholder `${UNSET}`",
+        "v.yaml:3:18: error: `service.name`: unknown reference `${UNSET}`",
         "valid forms are `${env:NAME}`, `${env:NAME:default}` and `${file:/path}`; write `$${` for a plain `${`",
     ),
     (
@@ -382,13 +382,13 @@ const FILES: &[(&str, &str, &str, &str)] = &[
         "v.yaml",
         "sources: { in: { type: stdin, durability: journal } }\n",
         "v.yaml:1:43: error: `sources.in`: `durability: journal` is not supported by this version",
-        "write `durability: none`, which is the default for now",
+        "write `durability: none`, which is the default",
     ),
     (
         "v.yaml",
         "sources: { in: { type: file, path: x, durability: upstream } }\n",
         "v.yaml:1:51: error: `sources.in`: `durability: upstream` is not supported by this version",
-        "write `durability: none`, which is the default for now",
+        "write `durability: none`, which is the default",
     ),
     (
         "v.yaml",

@@ -123,3 +123,31 @@ fn the_demo_shows_what_is_posted_to_it() {
     assert_eq!(running.event_of("greeting")["data"], "hello");
     running.stop();
 }
+
+/// The first fenced block of the README that begins so, without its fences.
+fn readme_block<'a>(readme: &'a str, begin: &str) -> &'a str {
+    let at = readme.find(begin).expect("the README has it");
+    let block = readme[at..].split("\n```").next().unwrap_or_default();
+    block.split_once('\n').map_or("", |(_, text)| text)
+}
+
+#[test]
+fn the_readmes_curl_shows_what_the_readme_says() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    let mut running = demo().start();
+    let address = running.address("shop").to_string();
+    let curl = readme_block(&readme, "```sh\ncurl -i").replace("127.0.0.1:8080", &address);
+    let curl = std::process::Command::new("bash")
+        .args(["-c", &curl])
+        .output()
+        .expect("bash");
+    let answer = String::from_utf8_lossy(&curl.stdout);
+    assert!(answer.contains("202 Accepted"), "{answer}");
+    let shown: serde_json::Value = serde_json::from_str(readme_block(&readme, "```json\n{"))
+        .expect("the README's result is JSON");
+    let is_shown = std::iter::repeat_with(|| running.event())
+        .find(|event| event["subject"] == "customer-1")
+        .is_some_and(|event| event == shown);
+    assert!(is_shown, "the demo shows something else than {shown}");
+    running.stop();
+}

@@ -29,7 +29,7 @@ fn every_limit_of_the_code_is_in_the_table_with_its_value() {
         .collect();
     assert!(
         missing.is_empty(),
-        "docs/limits.md lacks, or has with another value:\n{}",
+        "docs/limits.md needs a row for each of these, with what happens beyond it:\n{}",
         missing.join("\n")
     );
 }

@@ -101,9 +101,8 @@ fn page(role: &str, name: &str, component: &Value) -> String {
 
 /// Whether a paragraph is more than the summary again.
 fn says_more(paragraph: &str, summary: &str) -> bool {
-    let begins = ["Options of ", "Standard output has no options"];
-    !begins.iter().any(|begin| paragraph.starts_with(begin))
-        && paragraph.trim_end_matches('.') != summary
+    let is_of_options = paragraph.starts_with("Options of ") || paragraph.ends_with("no options.");
+    !is_of_options && paragraph.trim_end_matches('.') != summary
 }
 
 fn capital(word: &str) -> String {

@@ -26,6 +26,7 @@ fn add(root: &Value, schema: &Value, prefix: &str, rows: &mut Vec<Row>) {
         let default = match &option["default"] {
             Value::Null if required.contains(&&Value::from(name.as_str())) => "required".to_owned(),
             Value::Null => String::new(),
+            Value::Array(none) if none.is_empty() => String::new(),
             Value::String(text) => format!("`{text}`"),
             default => format!("`{default}`"),
         };

@@ -30,7 +30,7 @@ use crate::http_client::{
 pub(crate) struct HttpOptions {
     /// Where to post to: `http://` or `https://`, without a password.
     pub(crate) url: String,
-    /// How the event is put into the request.
+    /// How the event is put into the request (default structured).
     #[serde(default)]
     pub(crate) mode: HttpMode,
     /// Headers sent with every request. Values are secrets: they are never printed.

@@ -35,7 +35,7 @@ pub(crate) struct FileOptions {
     /// Begins a new file when one has grown large; left out, files grow without end.
     #[serde(default)]
     pub(crate) rotate: Option<RotateOptions>,
-    /// When what was written is brought to the disk, so that it survives a power cut.
+    /// When what was written is brought to the disk, so that it survives a power cut (default never).
     #[serde(default)]
     pub(crate) sync: SyncMode,
 }

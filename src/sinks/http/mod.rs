@@ -29,7 +29,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub(crate) struct HttpOptions {
     /// Where to post to: `http://` or `https://`, without a password.
     pub(crate) url: String,
-    /// How events are put into requests.
+    /// How events are put into requests (default structured).
     #[serde(default)]
     pub(crate) mode: HttpMode,
     /// How many events a request of mode `batched` has.
