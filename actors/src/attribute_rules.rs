@@ -1,15 +1,15 @@
 //! The rules of single values: nesting, URIs, media types, base64 and the types of extensions.
 
-use crate::envelope::{DEPTH_MAX, EnvelopeError};
+use crate::envelope::EnvelopeError;
 
-/// Refuses nesting past [`DEPTH_MAX`]. The count of openers is vectorised and decides nearly every event.
-pub(crate) fn check_depth(line: &str) -> Result<(), EnvelopeError> {
+/// Refuses nesting past `depth_max`. The count of openers is vectorised and decides nearly every event.
+pub(crate) fn check_depth(line: &str, depth_max: usize) -> Result<(), EnvelopeError> {
     // Counted in bytes, sixteen at a time; no chunk is so long that its count could overflow one.
     let openers = |chunk: &[u8]| -> usize {
         let count: u8 = chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum();
         usize::from(count)
     };
-    if line.as_bytes().chunks(128).map(openers).sum::<usize>() <= DEPTH_MAX {
+    if line.as_bytes().chunks(128).map(openers).sum::<usize>() <= depth_max {
         return Ok(());
     }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
@@ -21,7 +21,7 @@ pub(crate) fn check_depth(line: &str) -> Result<(), EnvelopeError> {
             _ if in_string => {}
             b'{' | b'[' => {
                 depth += 1;
-                if depth > DEPTH_MAX {
+                if depth > depth_max {
                     return Err(EnvelopeError::TooDeep);
                 }
             }

@@ -106,12 +106,15 @@ pub(crate) fn parse(line: &str) -> Result<Envelope<'_>, EnvelopeError> {
     if u32::try_from(line.len()).is_err() {
         return Err(EnvelopeError::TooLong);
     }
-    check_depth(line)?;
-    plain_envelope::parse(line).map_or_else(|| parse_fully(line), Ok)
+    match plain_envelope::parse(line) {
+        Some(envelope) => Ok(envelope),
+        None => parse_fully(line),
+    }
 }
 
-/// As [`parse`], for an event of any shape that is known not to be nested too deep.
+/// As [`parse`], for an event of any shape.
 pub(crate) fn parse_fully(line: &str) -> Result<Envelope<'_>, EnvelopeError> {
+    check_depth(line, DEPTH_MAX)?;
     let mut members = Members::new(line);
     members.read()?;
     members.finish()

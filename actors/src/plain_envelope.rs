@@ -5,8 +5,8 @@
 
 use serde_json::value::RawValue;
 
-use crate::attribute_rules::{check_uri, is_allowed_text, is_media_type};
-use crate::envelope::{ATTRIBUTE_BYTES_MAX, Envelope, Span};
+use crate::attribute_rules::{check_depth, check_uri, is_media_type};
+use crate::envelope::{ATTRIBUTE_BYTES_MAX, DEPTH_MAX, Envelope, Span};
 
 /// Parses `line` if it is a valid event of the usual shape.
 pub(crate) fn parse(line: &str) -> Option<Envelope<'_>> {
@@ -62,7 +62,7 @@ impl<'a> Walk<'a> {
         (self.next()? == wanted).then_some(())
     }
 
-    /// A string without escapes and control characters.
+    /// A string of plain ASCII: without escapes, control characters and whatever else needs a closer look.
     #[inline]
     fn string(&mut self) -> Option<&'a str> {
         self.expect(b'"')?;
@@ -70,7 +70,7 @@ impl<'a> Walk<'a> {
         let rest = &self.line.as_bytes()[start..];
         let end = rest
             .iter()
-            .position(|byte| matches!(byte, b'"' | b'\\' | ..=0x1f))?;
+            .position(|byte| matches!(byte, b'"' | b'\\' | ..=0x1f | 0x7f..))?;
         if rest[end] != b'"' {
             return None;
         }
@@ -130,7 +130,7 @@ impl<'a> Plain<'a> {
     }
 
     fn envelope(&self, line: &'a str) -> Option<Envelope<'a>> {
-        let is_text = |text: &str| text.len() <= ATTRIBUTE_BYTES_MAX && is_allowed_text(text);
+        let is_text = |text: &str| text.len() <= ATTRIBUTE_BYTES_MAX;
         let required = [self.id, self.source, self.event_type];
         let is_valid = self.spec_version == "1.0"
             && required
@@ -138,6 +138,9 @@ impl<'a> Plain<'a> {
                 .all(|text| !text.is_empty() && is_text(text))
             && is_text(self.subject)
             && check_uri("source", self.source).is_ok()
+            && self
+                .data
+                .is_none_or(|data| check_depth(data, DEPTH_MAX - 1).is_ok())
             && (self.time.is_empty() || crate::timestamp::is_rfc3339(self.time))
             && (self.content_type.is_empty()
                 || is_text(self.content_type) && is_media_type(self.content_type));
@@ -197,7 +200,7 @@ mod tests {
             (r#","data":1 2"#, false),
             (r#","data":"#, false),
             (",\"subject\":\"\u{7f}\"", false),
-            (r#","subject":"é""#, true),
+            (r#","subject":"é""#, false),
             (r#",}"#, false),
             (r#","subject":"a"} x"#, false),
         ] {
