@@ -324,6 +324,24 @@ fn a_source_that_cannot_listen_uses_its_restarts_up_and_ends_the_process() {
     assert!(ended.records("all sources are done").is_empty());
 }
 
+#[test]
+fn a_process_that_is_still_starting_can_be_stopped() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let folder = Folder::new();
+    let mut config: Value = folder::event(&config(
+        &folder,
+        json!({ "type": "tcp", "listen": address }),
+    ));
+    config["supervision"] =
+        json!({ "max_restarts": 1_000, "backoff": { "min": "1s", "max": "1h" } });
+    let mut process = Process::start(&config.to_string());
+    process.log(|record| record["message"] == "restarting");
+    let ended = process.stop();
+    ended.assert_drained();
+    assert!(ended.records("running").is_empty());
+}
+
 fn veltrix(folder: &Folder, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_veltrix"))
         .args(arguments)
