@@ -12,13 +12,12 @@ pub(crate) fn check_depth(line: &str, depth_max: usize) -> Result<(), EnvelopeEr
     if line.as_bytes().chunks(128).map(openers).sum::<usize>() <= depth_max {
         return Ok(());
     }
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in line.bytes() {
+    let bytes = line.as_bytes();
+    let (mut depth, mut at) = (0usize, 0);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
+            b'"' => at += string_bytes(&bytes[at..]),
             b'{' | b'[' => {
                 depth += 1;
                 if depth > depth_max {
@@ -30,6 +29,22 @@ pub(crate) fn check_depth(line: &str, depth_max: usize) -> Result<(), EnvelopeEr
         }
     }
     Ok(())
+}
+
+/// Bytes up to and with the quote that ends a string; all of them if none does.
+fn string_bytes(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
+        at += found + 1;
+        if bytes[at - 1] == b'"' {
+            return at;
+        }
+        at += 1;
+        if at >= bytes.len() {
+            break;
+        }
+    }
+    bytes.len()
 }
 
 /// The characters that the core specification allows in strings (3.2): no control characters, no noncharacters.
