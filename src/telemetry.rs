@@ -5,7 +5,10 @@ use std::sync::OnceLock;
 
 use indicatif::MultiProgress;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,15 +26,19 @@ static TERMINAL: OnceLock<MultiProgress> = OnceLock::new();
 pub(crate) fn start(format: LogFormat, level: LevelFilter) {
     let uses_colour = io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(AroundBars);
+    // The web server tells at info what only its own developers want to know.
+    let filter = Targets::new()
+        .with_default(level)
+        .with_target("actix_server", level.min(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer().with_writer(AroundBars);
     let started = match format {
         LogFormat::Text => {
-            tracing::subscriber::set_global_default(lines.with_ansi(uses_colour).finish())
+            let lines = lines.with_ansi(uses_colour).with_filter(filter);
+            tracing::subscriber::set_global_default(Registry::default().with(lines))
         }
         LogFormat::Json => {
-            tracing::subscriber::set_global_default(lines.json().flatten_event(true).finish())
+            let lines = lines.json().flatten_event(true).with_filter(filter);
+            tracing::subscriber::set_global_default(Registry::default().with(lines))
         }
     };
     if started.is_ok() {

@@ -175,7 +175,7 @@ fn all_formats_give_the_same_config() {
         let own = &handler.supervision;
         assert_eq!(
             (own.attempts, own.deadline, own.restart),
-            (5, Duration::from_secs(3), Restart::Transient)
+            (5, Some(Duration::from_secs(3)), Restart::Transient)
         );
         assert_eq!(
             (own.backoff.min, own.backoff.max),

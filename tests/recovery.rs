@@ -148,15 +148,22 @@ fn an_event_that_waits_for_its_next_attempt_holds_up_its_lane_only() {
 
 #[test]
 fn a_handler_that_hangs_is_given_up_on_after_its_timeouts() {
-    let folder = Folder::new();
-    let events: Vec<String> = (0..3).map(|id| line(id, "s")).collect();
     let script = "while IFS= read -r line; do case $line in *'\"id\":\"1\"'*) exec tail -f /dev/null;; esac; printf '%s\\n' \"$line\"; done";
-    let handler = json!({
+    let backoff = json!({ "min": "1ms", "max": "2ms" });
+    let own = json!({
         "on": "t", "type": "exec", "command": ["sh", "-c", script], "timeout": "100ms", "to": ["out"],
-        "supervision": { "attempts": 2, "backoff": { "min": "1ms", "max": "2ms" } },
+        "supervision": { "attempts": 2, "backoff": backoff },
     });
-    let ended = run(&folder, &events, handler);
-    ended.assert_drained();
-    assert_eq!(ended.dead_letters("handler.tried", "timeout"), 1);
-    assert_eq!(numbers(&folder), [0, 2]);
+    let of_supervision = json!({
+        "on": "t", "type": "exec", "command": ["sh", "-c", script], "to": ["out"],
+        "supervision": { "attempts": 2, "deadline": "100ms", "backoff": backoff },
+    });
+    for handler in [own, of_supervision] {
+        let folder = Folder::new();
+        let events: Vec<String> = (0..3).map(|id| line(id, "s")).collect();
+        let ended = run(&folder, &events, handler);
+        ended.assert_drained();
+        assert_eq!(ended.dead_letters("handler.tried", "timeout"), 1);
+        assert_eq!(numbers(&folder), [0, 2]);
+    }
 }

@@ -163,6 +163,7 @@ impl HandlerActor {
                 match guard::guard(|| handler.handle(&event)) {
                     Ok(answer) => {
                         self.is_waiting = true;
+                        let answer = within(self.spec.deadline, answer);
                         let answer = std::panic::AssertUnwindSafe(answer).catch_unwind();
                         ctx.spawn(actix::fut::wrap_future::<_, Self>(answer).map(
                             |answer, lane, ctx| {
@@ -277,8 +278,11 @@ impl HandlerActor {
                 // It has gone a way of its own, so it is not unmatched.
                 work.batch().origin(record.origin).take(record.index);
             }
-            self.output
-                .emit_input(work.batch(), work.next, Destination::DeadLetter(failure));
+            self.output.emit_input(
+                work.batch(),
+                work.next,
+                Destination::DeadLetter(Box::new(failure)),
+            );
             work.next += 1;
             work.failures = 0;
             return;
@@ -326,6 +330,20 @@ impl HandlerActor {
         if self.is_stopping && is_idle && self.outlets.are_empty() {
             ctx.stop();
         }
+    }
+}
+
+/// Fails an attempt that takes longer than its deadline; dropping the answer abandons it.
+async fn within(
+    deadline: Option<Duration>,
+    answer: impl Future<Output = Result<Reply, HandlerError>>,
+) -> Result<Reply, HandlerError> {
+    match deadline {
+        None => answer.await,
+        Some(deadline) => match tokio::time::timeout(deadline, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(HandlerError::Timeout(deadline)),
+        },
     }
 }
 

@@ -105,7 +105,7 @@ impl LaneOutlets {
                     }
                 },
                 Destination::DeadLetter(failure) => {
-                    self.all[DEAD_LETTERS].push_failed(record, own(), origin, failure, None);
+                    self.all[DEAD_LETTERS].push_failed(record, own(), origin, *failure, None);
                 }
             }
         }

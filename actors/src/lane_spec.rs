@@ -1,6 +1,7 @@
 //! What the lanes of a handler are started with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::handler::HandlerFactory;
 use crate::mailbox::Inlet;
@@ -36,6 +37,8 @@ pub struct LaneSpec {
     pub unmatched: Unmatched,
     /// How often an event is tried.
     pub attempts: u32,
+    /// Time for one attempt of an asynchronous handler; `None` leaves it to the handler.
+    pub deadline: Option<Duration>,
     /// The waits between attempts.
     pub backoff: Backoff,
     /// The interned types.

@@ -37,7 +37,8 @@ pub(crate) enum Destination {
     Written,
     /// The way of events that no handler wants.
     Unmatched,
-    DeadLetter(Failure),
+    /// Boxed, because nearly no result is one and all results are moved.
+    DeadLetter(Box<Failure>),
 }
 
 /// How far the output was before an event.

@@ -37,6 +37,18 @@ pub(crate) fn parse(line: &str) -> Option<Envelope<'_>> {
     walk.is_at_end().then(|| plain.envelope(line))?
 }
 
+/// The bytes at which a plain string ends: its quote, and whatever needs a closer look. Looked up, because four
+/// comparisons a byte were a tenth of the pipeline's work.
+const ENDS_PLAIN: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        ends[byte] = byte < 0x20 || byte >= 0x7f || byte == b'"' as usize || byte == b'\\' as usize;
+        byte += 1;
+    }
+    ends
+};
+
 /// A place in the line.
 struct Walk<'a> {
     line: &'a str,
@@ -70,7 +82,7 @@ impl<'a> Walk<'a> {
         let rest = &self.line.as_bytes()[start..];
         let end = rest
             .iter()
-            .position(|byte| matches!(byte, b'"' | b'\\' | ..=0x1f | 0x7f..))?;
+            .position(|byte| ENDS_PLAIN[usize::from(*byte)])?;
         if rest[end] != b'"' {
             return None;
         }

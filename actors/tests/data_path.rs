@@ -190,6 +190,7 @@ impl Tree {
             dead_letters: self.dead_letters.clone(),
             unmatched: Unmatched::Drop,
             attempts: 3,
+            deadline: None,
             backoff: Backoff::default(),
             types: self.types.clone(),
             budget: self.budget.clone(),

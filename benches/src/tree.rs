@@ -115,12 +115,8 @@ async fn run_on(
     let core = Arbiter::current();
     let budget = MemoryBudget::new(MEMORY_BYTES);
     let (router, dead_letters, sink) = (Inlet::new(), Inlet::new(), Inlet::new());
-    start_dead_letters(
-        registry.clone(),
-        dead_letters.clone(),
-        &core,
-        Lifeline::root().0,
-    );
+    let lifeline = Lifeline::root().0;
+    start_dead_letters(registry.clone(), dead_letters.clone(), &core, lifeline);
     let sink_spec = SinkSpec {
         name: "count".into(),
         factory: Arc::new(CountFactory {
@@ -141,6 +137,7 @@ async fn run_on(
         dead_letters: dead_letters.clone(),
         unmatched: Unmatched::Drop,
         attempts: 1,
+        deadline: None,
         backoff: Backoff::default(),
         types: plan.types.clone(),
         budget: budget.clone(),

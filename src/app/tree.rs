@@ -184,12 +184,12 @@ impl Tree {
             move || {
                 let start = |(spec, lanes, supervision): &(LaneSpec, Vec<Lane>, Supervision)| {
                     let (spec, lanes) = (spec.clone(), lanes.clone());
-                    let name = spec.handler.clone();
+                    let (name, restart) = (spec.handler.clone(), restart(supervision));
                     supervisor_child(&name, SHUTDOWN, supervision, registry.clone(), move || {
                         lanes
                             .iter()
                             .enumerate()
-                            .map(|(number, lane)| lane_child(&spec, number, lane))
+                            .map(|(number, lane)| lane_child(&spec, restart, number, lane))
                             .collect()
                     })
                 };
@@ -285,6 +285,7 @@ impl Tree {
             dead_letters: self.dead_letters.clone(),
             unmatched: self.unmatched(config),
             attempts: handler.supervision.attempts,
+            deadline: handler.supervision.deadline,
             backoff: backoff(&handler.supervision),
             types: self.types.clone(),
             budget: self.budget.clone(),
@@ -306,6 +307,14 @@ fn backoff(supervision: &Supervision) -> Backoff {
     Backoff { min, max, jitter }
 }
 
+fn restart(supervision: &Supervision) -> Restart {
+    match supervision.restart {
+        config::Restart::Permanent => Restart::Permanent,
+        config::Restart::Transient => Restart::Transient,
+        config::Restart::Temporary => Restart::Temporary,
+    }
+}
+
 fn key(key: &EventKey) -> KeySelector {
     match key {
         EventKey::Subject => KeySelector::SubjectOrSource,
@@ -320,16 +329,16 @@ fn key(key: &EventKey) -> KeySelector {
 /// A lane's inlet and its place.
 type Lane = (Arc<Inlet>, ArbiterHandle);
 
-fn lane_child(spec: &LaneSpec, number: usize, (inlet, arbiter): &Lane) -> ChildSpec {
+fn lane_child(
+    spec: &LaneSpec,
+    restart: Restart,
+    number: usize,
+    (inlet, arbiter): &Lane,
+) -> ChildSpec {
     let (spec, inlet, arbiter) = (spec.clone(), inlet.clone(), arbiter.clone());
-    child(
-        &number.to_string(),
-        Restart::Permanent,
-        SHUTDOWN,
-        move |lifeline| {
-            start_lane(spec.clone(), number, inlet.clone(), &arbiter, lifeline);
-        },
-    )
+    child(&number.to_string(), restart, SHUTDOWN, move |lifeline| {
+        start_lane(spec.clone(), number, inlet.clone(), &arbiter, lifeline);
+    })
 }
 
 /// A supervisor as a child; its own children are made anew with it.

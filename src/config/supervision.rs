@@ -26,7 +26,8 @@ pub enum Restart {
 pub(crate) struct RawSupervision {
     /// How often one event is tried before it becomes a dead letter; at least 1. Default 3.
     attempts: Option<WholeNumber<1, { u32::MAX }>>,
-    /// How long one event may take before its lane counts as hung. Default 2s.
+    /// The longest that one attempt of a handler that waits for others (http, exec) may take; beyond, it has failed.
+    /// Default: the handler's own timeout.
     deadline: Option<DurationText>,
     /// The pause between attempts: grows from `min` to `max`.
     backoff: Option<RawBackoff>,
@@ -55,8 +56,8 @@ struct RawBackoff {
 pub struct Supervision {
     /// Attempts at one event before it is a dead letter; at least 1.
     pub attempts: u32,
-    /// Time for one event, more than zero.
-    pub deadline: Duration,
+    /// Time for one attempt of a handler that waits for others, more than zero; `None` leaves it to the handler.
+    pub deadline: Option<Duration>,
     /// Pauses between attempts.
     pub backoff: Backoff,
     /// Which ends lead to a restart.
@@ -82,7 +83,7 @@ impl Default for Supervision {
     fn default() -> Self {
         Self {
             attempts: 3,
-            deadline: Duration::from_secs(2),
+            deadline: None,
             backoff: Backoff {
                 min: Duration::from_millis(50),
                 max: Duration::from_secs(5),
@@ -114,7 +115,8 @@ impl RawSupervision {
             attempts: self.attempts.map_or(defaults.attempts, WholeNumber::get),
             deadline: self
                 .deadline
-                .map_or(defaults.deadline, |deadline| deadline.0),
+                .map(|deadline| deadline.0)
+                .or(defaults.deadline),
             backoff: backoff.map_or(defaults.backoff, |raw| {
                 raw.over(defaults.backoff, &path.key("backoff"), reporter)
             }),

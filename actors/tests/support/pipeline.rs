@@ -182,6 +182,7 @@ impl Pipeline {
             dead_letters: shared.dead_letters.clone(),
             unmatched: Unmatched::Drop,
             attempts: self.attempts,
+            deadline: None,
             backoff: Backoff {
                 min: Duration::from_millis(1),
                 ..Backoff::default()
