@@ -170,7 +170,7 @@ fn all_formats_give_the_same_config() {
             handler.key,
             EventKey::Data(vec!["customer".to_owned(), "id".to_owned()])
         );
-        assert_eq!((handler.lanes, handler.isolation), (4, None));
+        assert_eq!((handler.lanes, handler.isolation), (Some(4), None));
 
         let own = &handler.supervision;
         assert_eq!(
@@ -183,7 +183,7 @@ fn all_formats_give_the_same_config() {
         );
         assert_eq!((own.max_restarts, own.within), (5, Duration::from_secs(30)));
         let other = &config.handlers[1];
-        assert_eq!((other.supervision.attempts, other.lanes), (3, 1));
+        assert_eq!((other.supervision.attempts, other.lanes), (3, None));
         assert_eq!(other.key, EventKey::Subject);
         assert_eq!(config.unmatched, Unmatched::Sink("screen".to_owned()));
     }
@@ -202,7 +202,7 @@ fn later_files_override_single_keys_of_earlier_ones() {
         .iter()
         .map(|handler| (handler.name.as_str(), handler.lanes))
         .collect();
-    assert_eq!(lanes, [("a", 7), ("b", 1)]);
+    assert_eq!(lanes, [("a", Some(7)), ("b", None)]);
     assert_eq!(config.sinks.len(), 1);
 }
 
@@ -244,7 +244,7 @@ fn the_environment_overrides_known_keys_whatever_their_case() {
     let config = valid(&[("base.yaml", BASE)], &environment);
     assert_eq!(config.service.data_dir, PathBuf::from("/var/lib/veltrix"));
     assert_eq!(config.service.max_hops, 9);
-    assert_eq!(config.handlers[0].lanes, 4);
+    assert_eq!(config.handlers[0].lanes, Some(4));
     assert_eq!(
         config.handlers[0].supervision.backoff.min,
         Duration::from_millis(1)
@@ -269,7 +269,10 @@ fn names_keep_their_case_through_the_environment() {
         .iter()
         .map(|handler| (handler.name.as_str(), handler.lanes))
         .collect();
-    assert_eq!(handlers, [("PriceOrder", 3), ("a", 1), ("A", 5)]);
+    assert_eq!(
+        handlers,
+        [("PriceOrder", Some(3)), ("a", None), ("A", Some(5))]
+    );
     assert_eq!(config.handlers[1].to, [Target::Sink("NewSink".to_owned())]);
     let sinks: Vec<_> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
     assert_eq!(sinks, ["My-Sink", "NewSink"]);
@@ -329,11 +332,11 @@ fn a_number_may_stand_for_a_text_where_one_is_wanted() {
     let with_lanes = BASE.replace("lanes: 2", "lanes: \"${env:LANES:3}\"");
     assert_eq!(
         valid(&[("base.yaml", &with_lanes)], &[]).handlers[0].lanes,
-        3
+        Some(3)
     );
     assert_eq!(
         valid(&[("base.yaml", &with_lanes)], &[("LANES", "8")]).handlers[0].lanes,
-        8
+        Some(8)
     );
 }
 
@@ -424,9 +427,9 @@ fn anchors_and_merge_keys_repeat_what_handlers_share() {
     assert_eq!(
         handlers,
         [
-            ("a", 3, "x".to_owned()),
-            ("b", 5, "x".to_owned()),
-            ("c", 3, "z".to_owned())
+            ("a", Some(3), "x".to_owned()),
+            ("b", Some(5), "x".to_owned()),
+            ("c", Some(3), "z".to_owned())
         ]
     );
 }
@@ -494,7 +497,7 @@ fn layers_replace_lists_and_may_change_shapes() {
 #[test]
 fn a_file_with_a_byte_order_mark_and_windows_line_ends_is_read() {
     let text = format!("\u{feff}{}", BASE.replace('\n', "\r\n"));
-    assert_eq!(valid(&[("v.yaml", &text)], &[]).handlers[0].lanes, 2);
+    assert_eq!(valid(&[("v.yaml", &text)], &[]).handlers[0].lanes, Some(2));
     let text = refused(&[("v.yaml", &text.replace("lanes: 2", "lanes: 0"))], &[]);
     let expected = "  2 | handlers: { a: { type: pass, on: x, to: out, lanes: 0 } }\n    |                                                     ^\n";
     assert!(text.ends_with(expected), "{text}");

@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `work` and returns its panic's message instead of unwinding.
 ///
-/// The caller throws away whatever `work` may have left half-changed, which is what makes the assertion hold.
+/// Lanes and sources throw away whatever `work` may have left half-changed. A sink is kept: its `append` and `flush` must
+/// leave it usable when they panic.
 pub(crate) fn guard<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| message(&*panic))
 }

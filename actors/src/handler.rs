@@ -128,3 +128,17 @@ pub trait HandlerFactory: Send + Sync {
         false
     }
 }
+
+/// Fails an attempt that takes longer than its deadline; dropping the answer abandons it.
+pub(crate) async fn within(
+    deadline: Option<Duration>,
+    answer: impl Future<Output = Result<Reply, HandlerError>>,
+) -> Result<Reply, HandlerError> {
+    match deadline {
+        None => answer.await,
+        Some(deadline) => match tokio::time::timeout(deadline, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(HandlerError::Timeout(deadline)),
+        },
+    }
+}

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use crate::dead_letter::{Failure, FailureClass};
 use crate::derive::Deriver;
 use crate::guard;
-use crate::handler::{HandlerError, LaneHandler, Refusal, Reply};
+use crate::handler::{self, HandlerError, LaneHandler, Refusal, Reply};
 use crate::lane_outlets::LaneOutlets;
 use crate::lane_spec::LaneSpec;
 use crate::mailbox::{Deliver, OutletReady, Turn};
@@ -131,6 +131,13 @@ impl HandlerActor {
     fn next_batch(&mut self) -> bool {
         if self.work.is_none() {
             self.work = self.inbox.pop_front().map(Work::new);
+            if let Some(work) = &self.work {
+                let events = u32::try_from(work.batch().len()).unwrap_or(u32::MAX);
+                let waited = work.sent_at().elapsed();
+                self.stats
+                    .queue_nanoseconds
+                    .add_time(waited.saturating_mul(events));
+            }
         }
         self.work.is_some()
     }
@@ -163,11 +170,13 @@ impl HandlerActor {
                 match guard::guard(|| handler.handle(&event)) {
                     Ok(answer) => {
                         self.is_waiting = true;
-                        let answer = within(self.spec.deadline, answer);
+                        let asked = Instant::now();
+                        let answer = handler::within(self.spec.deadline, answer);
                         let answer = std::panic::AssertUnwindSafe(answer).catch_unwind();
                         ctx.spawn(actix::fut::wrap_future::<_, Self>(answer).map(
-                            |answer, lane, ctx| {
+                            move |answer, lane, ctx| {
                                 lane.is_waiting = false;
+                                lane.count_time(asked);
                                 lane.answered(answer, ctx);
                                 lane.run(ctx);
                             },
@@ -333,20 +342,6 @@ impl HandlerActor {
     }
 }
 
-/// Fails an attempt that takes longer than its deadline; dropping the answer abandons it.
-async fn within(
-    deadline: Option<Duration>,
-    answer: impl Future<Output = Result<Reply, HandlerError>>,
-) -> Result<Reply, HandlerError> {
-    match deadline {
-        None => answer.await,
-        Some(deadline) => match tokio::time::timeout(deadline, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(HandlerError::Timeout(deadline)),
-        },
-    }
-}
-
 impl Actor for HandlerActor {
     type Context = Context<Self>;
 
@@ -370,12 +365,7 @@ impl actix::Handler<Deliver> for HandlerActor {
 
     fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        let events = deliver.batch.len();
-        self.stats.received.add(events);
-        let waited = deliver.sent_at.elapsed();
-        self.stats
-            .queue_nanoseconds
-            .add_time(waited.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX)));
+        self.stats.received.add(deliver.batch.len());
         self.inbox.push_back(deliver);
         if self.work.is_none() {
             self.run(ctx);

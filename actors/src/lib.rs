@@ -76,4 +76,4 @@ pub use supervision::{
 };
 pub use timestamp::is_rfc3339;
 pub use trial::{Outcome, Trial};
-pub use types::{TYPES_MAX, TypeCache, TypeId, TypeTable};
+pub use types::{TYPE_NAME_BYTES_MAX, TYPES_MAX, TypeCache, TypeId, TypeTable};

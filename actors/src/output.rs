@@ -1,10 +1,13 @@
 //! Where a handler writes its results: one arena for a run of events, cut back when an event fails.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::attribute_rules::check_depth;
 use crate::batch::{Arena, EventBatch, parse_record};
 use crate::dead_letter::Failure;
 use crate::derive::Deriver;
+use crate::envelope::DEPTH_MAX;
 use crate::event::{Event, EventRecord};
 use crate::handler::{HandlerError, Refusal, Reply, ReplyResult};
 use crate::memory::MemoryBudget;
@@ -150,7 +153,11 @@ impl Output<'_> {
         if serde_json::from_str::<serde::de::IgnoredAny>(data).is_err() {
             return Err(HandlerError::permanent("the result's data is not JSON"));
         }
-        self.derive(event_type, &[], Some(data))
+        // In valid JSON raw newlines stand between tokens only, where they mean nothing.
+        let compact = without_newlines(data);
+        check_depth(&compact, DEPTH_MAX - 1)
+            .map_err(|error| HandlerError::permanent(error.to_string()))?;
+        self.derive(event_type, &[], Some(&compact))
     }
 
     /// As [`Output::emit`] for `data` that is known to be one JSON value without raw newlines; `None` keeps the event's
@@ -205,6 +212,10 @@ impl Output<'_> {
     ) -> Result<(), HandlerError> {
         let start = self.lane.text.len();
         write_line(&mut self.lane.text)?;
+        if let Cow::Owned(compact) = without_newlines(&self.lane.text[start..]) {
+            self.lane.text.truncate(start);
+            self.lane.text.push_str(&compact);
+        }
         let range = start..self.lane.text.len();
         let mut record = parse_record(&self.lane.text, range, &mut self.lane.types)
             .map_err(|error| HandlerError::Permanent(format!("the result is no event: {error}")))?;
@@ -251,5 +262,13 @@ impl Output<'_> {
         }
         self.lane.emitted.push(Emitted { record, to });
         Ok(())
+    }
+}
+
+/// An event is one line, whatever a handler's JSON library makes of it.
+fn without_newlines(json: &str) -> Cow<'_, str> {
+    match memchr::memchr2(b'\n', b'\r', json.as_bytes()) {
+        None => Cow::Borrowed(json),
+        Some(_) => Cow::Owned(json.replace(['\n', '\r'], "")),
     }
 }

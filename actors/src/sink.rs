@@ -11,6 +11,8 @@ use crate::mailbox::Custody;
 use crate::supervision::{Backoff, StartError};
 
 /// A sink that writes at once: events are appended to its buffers, and a flush hands them over.
+///
+/// A panic costs the event at hand and keeps the sink, so neither call may leave it in a state that it cannot go on from.
 pub trait Sink: 'static {
     /// Adds one event to the buffers.
     ///

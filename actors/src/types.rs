@@ -8,6 +8,9 @@ use dashmap::DashMap;
 /// Distinct event types that are interned; later ones stay correct but are looked up by name each time.
 pub const TYPES_MAX: u32 = 65_536;
 
+/// Bytes of a type's name that is interned; longer ones are looked up by name each time as well.
+pub const TYPE_NAME_BYTES_MAX: usize = 256;
+
 /// An interned event type, or [`TypeId::UNINTERNED`] past [`TYPES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TypeId(u32);
@@ -43,6 +46,9 @@ impl Default for TypeTable {
 impl TypeTable {
     /// The id of `name`, given out at its first sight; [`TypeId::UNINTERNED`] once [`TYPES_MAX`] are known.
     pub fn intern(&self, name: &str) -> TypeId {
+        if name.len() > TYPE_NAME_BYTES_MAX {
+            return TypeId::UNINTERNED;
+        }
         if let Some(id) = self.ids.get(name) {
             return *id;
         }
@@ -148,6 +154,8 @@ mod tests {
         }
         assert_eq!(table.intern("one.more"), TypeId::UNINTERNED);
         assert_eq!(table.len(), TYPES_MAX as usize);
+        let long = "x".repeat(TYPE_NAME_BYTES_MAX + 1);
+        assert_eq!(TypeTable::default().intern(&long), TypeId::UNINTERNED);
         assert_ne!(table.intern("t7"), TypeId::UNINTERNED);
     }
 }

@@ -1,6 +1,7 @@
 //! The batch that a lane works on, and how far it is.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use crate::batch::EventBatch;
 use crate::mailbox::Deliver;
@@ -25,6 +26,10 @@ impl Work {
             committed: 0,
             failures: 0,
         }
+    }
+
+    pub(crate) fn sent_at(&self) -> Instant {
+        self.deliver.sent_at
     }
 
     pub(crate) fn batch(&self) -> &EventBatch {

@@ -41,7 +41,7 @@ impl Tree {
             sink: Some(registry.sink(name)),
         };
         let lanes = |handler: &HandlerConfig| {
-            let count = handler.factory.lanes().unwrap_or(handler.lanes);
+            let count = handler.lanes.or(handler.factory.lanes()).unwrap_or(1);
             (
                 handler.name.clone(),
                 (0..count).map(|_| Inlet::new()).collect(),

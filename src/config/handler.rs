@@ -92,8 +92,8 @@ pub struct HandlerConfig {
     pub to: Vec<Target>,
     /// What keeps events in order.
     pub key: EventKey,
-    /// Lanes, 1 to 1024.
-    pub lanes: usize,
+    /// Lanes, 1 to 1024; `None`: as many as the component wants, else one.
+    pub lanes: Option<usize>,
     /// `None`: as the kind has it (native Rust handlers a thread of their own, all others shared).
     pub isolation: Option<Isolation>,
     /// What to do when handling fails.
@@ -165,7 +165,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
         },
         to: to?,
         key: key?,
-        lanes: raw.lanes.map_or(1, Lanes::count),
+        lanes: raw.lanes.map(Lanes::count),
         isolation: raw.isolation,
         supervision: supervision.unwrap_or_else(|| defaults.clone()),
         factory: factory?,

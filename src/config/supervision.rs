@@ -110,6 +110,14 @@ impl RawSupervision {
                 reporter.value(&at, format!("`{at}` must be more than zero"), None);
             }
         }
+        if self.restart == Some(Restart::Temporary) {
+            let at = path.key("restart");
+            let message = format!(
+                "`{at}`: `temporary` is not supported by this version: the events of a lane that is never restarted would wait for ever"
+            );
+            let help = "valid are `permanent` and `transient`".to_owned();
+            reporter.value(&at, message, Some(help));
+        }
         let backoff = self.backoff.as_ref();
         Supervision {
             attempts: self.attempts.map_or(defaults.attempts, WholeNumber::get),

@@ -38,13 +38,19 @@ const SIZE_UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
 ];
 
+/// The longest duration: sums and multiples of such ones still fit.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
 impl FromStr for DurationText {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        humantime::parse_duration(text)
-            .map(Self)
-            .map_err(|_| UnitError(format!("`{text}` is not a duration; {DURATION_FORMS}")))
+        let duration = humantime::parse_duration(text)
+            .map_err(|_| UnitError(format!("`{text}` is not a duration; {DURATION_FORMS}")))?;
+        match duration <= DURATION_MAX {
+            true => Ok(Self(duration)),
+            false => Err(UnitError(format!("`{text}` is longer than 100 years"))),
+        }
     }
 }
 

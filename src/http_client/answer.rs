@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::client::SendError;
+
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
@@ -19,6 +21,8 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// Whether the body was longer than the reader wanted.
     pub(crate) is_cut: bool,
+    /// Why the rest of the body never came, though the status did.
+    pub(crate) body_error: Option<SendError>,
 }
 
 /// What a status means.
@@ -84,6 +88,7 @@ mod tests {
             retry_after: None,
             body: body.as_bytes().to_vec(),
             is_cut: false,
+            body_error: None,
         }
     }
 

@@ -79,8 +79,12 @@ impl HttpClient {
             .await;
         let mut response = response.map_err(|error| self.error(error))?;
         let mut body = Vec::new();
-        let mut is_cut = false;
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.error(error))? {
+        let (mut is_cut, mut body_error) = (false, None);
+        while let Some(chunk) = response.chunk().await.unwrap_or_else(|error| {
+            // The receiver has the message and has said what it makes of it; only some callers need the rest.
+            body_error = Some(self.error(error));
+            None
+        }) {
             let room = body_bytes_max - body.len();
             is_cut = chunk.len() > room;
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -98,6 +102,7 @@ impl HttpClient {
             headers: std::mem::take(response.headers_mut()),
             body,
             is_cut,
+            body_error,
         })
     }
 

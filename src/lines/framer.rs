@@ -43,6 +43,8 @@ pub(crate) struct Framer {
     /// Lines longer than a batch are charged while they grow, since many connections may have one each.
     budget: Arc<MemoryBudget>,
     charge: Option<(usize, Charge)>,
+    /// Whether long lines are charged while they grow.
+    charges_long_lines: bool,
 }
 
 impl Framer {
@@ -61,7 +63,15 @@ impl Framer {
             read_bytes,
             budget,
             charge: None,
+            charges_long_lines: true,
         }
+    }
+
+    /// Leaves unfinished lines out of the budget: for a source that has one stream at a time and would otherwise wait for
+    /// room that its own line takes.
+    pub(crate) fn for_one_stream(mut self) -> Self {
+        self.charges_long_lines = false;
+        self
     }
 
     /// The buffer, with room in it, for one read to append to; [`Framer::take_lines`] comes next.
@@ -173,7 +183,7 @@ impl Framer {
     fn charge_long_line(&mut self) {
         let bytes = self.buffer.capacity();
         let charged = self.charge.as_ref().map_or(0, |(bytes, _)| *bytes);
-        if bytes > BATCH_BYTES_MAX && bytes != charged {
+        if self.charges_long_lines && bytes > BATCH_BYTES_MAX && bytes != charged {
             self.charge = Some((bytes, self.budget.charge(bytes)));
         }
     }

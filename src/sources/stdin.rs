@@ -67,7 +67,8 @@ impl SourceFactory for StdinFactory {
         Ok(Box::new(Stdin(Box::new(move |port| {
             let envelope = envelope.map(|attributes| LineEnvelope::new(attributes, port.name()));
             let parser = LineParser::new(&port, "stdin".to_owned(), event_bytes_max, envelope);
-            let framer = Framer::new(event_bytes_max, BATCH_BYTES_MAX, port.budget().clone());
+            let framer = Framer::new(event_bytes_max, BATCH_BYTES_MAX, port.budget().clone())
+                .for_one_stream();
             Box::pin(async move {
                 let stdin = || io::stdin().as_fd().try_clone_to_owned();
                 read(port, reader, stdin, framer, parser).await

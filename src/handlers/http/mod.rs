@@ -154,16 +154,23 @@ impl AsyncHandler for HttpHandler {
         async move {
             let message = message.map_err(HandlerError::Permanent)?;
             let answer = client.post(message, RESULT_BYTES_MAX).await;
-            let answer = answer.map_err(|error| match error {
-                SendError::Timeout(timeout) => HandlerError::Timeout(timeout),
-                SendError::Failed(reason) => HandlerError::retryable(reason),
-            })?;
-            let results = results::read(&accepted(answer)?, event_type);
+            let answer = accepted(answer.map_err(failed)?)?;
+            if let Some(error) = answer.body_error {
+                return Err(failed(error));
+            }
+            let results = results::read(&answer, event_type);
             results
                 .map(Reply::Results)
                 .map_err(|reason| HandlerError::permanent(format!("the answer {reason}")))
         }
         .boxed_local()
+    }
+}
+
+fn failed(error: SendError) -> HandlerError {
+    match error {
+        SendError::Timeout(timeout) => HandlerError::Timeout(timeout),
+        SendError::Failed(reason) => HandlerError::retryable(reason),
     }
 }
 

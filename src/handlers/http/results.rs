@@ -85,6 +85,7 @@ mod tests {
             retry_after: None,
             body: body.as_bytes().to_vec(),
             is_cut: false,
+            body_error: None,
         }
     }
 

@@ -111,5 +111,5 @@ impl Tail {
 
 fn new_framer(reading: &Reading) -> Framer {
     let budget = reading.port.budget().clone();
-    Framer::new(reading.event_bytes_max, BATCH_BYTES_MAX, budget)
+    Framer::new(reading.event_bytes_max, BATCH_BYTES_MAX, budget).for_one_stream()
 }
