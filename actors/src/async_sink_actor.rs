@@ -48,7 +48,7 @@ impl Slot {
         let mut bytes = 0;
         let fitting = self.waiting.iter().take(events_max).take_while(|waiting| {
             let (held, index) = waiting;
-            bytes += held.batch.records()[*index].line_bytes();
+            bytes += held.batch().records()[*index].line_bytes();
             bytes <= bytes_max
         });
         fitting.count().max(1)
@@ -196,14 +196,13 @@ impl AsyncSinkActor {
     fn give_up(&mut self, number: usize, events: &Consignment, class: FailureClass, reason: &str) {
         let attempts = self.slots[number].failures;
         for (held, index) in &events.events {
-            let record = held.batch.records()[*index];
-            let (arena, origin) = (
-                held.batch.arena(record.arena),
-                held.batch.origin(record.origin),
-            );
+            let batch = held.batch();
+            let record = batch.records()[*index];
+            let (arena, origin) = (batch.arena(record.arena), batch.origin(record.origin));
             let failure = self.spec.failure(class, reason, attempts);
             self.dead_letters
                 .push_failed(record, arena, origin, failure, None);
+            held.end(*index..index + 1);
         }
         self.stats.refuse(events.len());
         self.dead_letters.flush();
@@ -230,7 +229,9 @@ fn complete(events: &Consignment) {
         .chunk_by(|(a, at), (b, next)| Rc::ptr_eq(a, b) && at + 1 == *next)
     {
         let (held, first) = &run[0];
-        held.batch.complete_range(*first..first + run.len());
+        let delivered = *first..first + run.len();
+        held.batch().complete_range(delivered.clone());
+        held.end(delivered);
     }
 }
 
@@ -246,16 +247,19 @@ impl Actor for AsyncSinkActor {
 impl Handler<Deliver> for AsyncSinkActor {
     type Result = ();
 
-    fn handle(&mut self, mut deliver: Deliver, ctx: &mut Context<Self>) {
+    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
         let slots = self.slots.len();
-        let (batch, _, custody) = deliver.take();
-        let held = Held::new(batch, Some(custody));
-        for index in 0..held.batch.len() {
+        let ended = deliver.shipment().ended();
+        let held = Held::new(deliver);
+        for index in 0..held.batch().len() {
+            if ended.iter().any(|ended| ended.contains(&index)) {
+                continue;
+            }
             let slot = match slots {
                 1 => 0,
                 slots => {
-                    (KeySelector::SubjectOrSource.hash(&held.batch.event(index)) % slots as u64)
+                    (KeySelector::SubjectOrSource.hash(&held.batch().event(index)) % slots as u64)
                         as usize
                 }
             };
@@ -272,8 +276,8 @@ impl Handler<Deliver> for AsyncSinkActor {
 impl Handler<OutletReady> for AsyncSinkActor {
     type Result = ();
 
-    fn handle(&mut self, ready: OutletReady, ctx: &mut Context<Self>) {
-        self.dead_letters.ready(ready);
+    fn handle(&mut self, _: OutletReady, ctx: &mut Context<Self>) {
+        self.dead_letters.flush();
         self.stop_if_done(ctx);
     }
 }

@@ -161,12 +161,6 @@ impl EventBatch {
         }
     }
 
-    /// Removes the first `count` events.
-    pub(crate) fn drop_first(&mut self, count: usize) {
-        self.records.drain(..count);
-        self.bytes = self.records.iter().map(EventRecord::line_bytes).sum();
-    }
-
     /// Makes all events count for one new origin; they keep nothing of the former ones.
     pub(crate) fn adopt(&mut self, origin: Arc<Origin>) -> Shared<Origin> {
         for (index, record) in self.records.iter_mut().enumerate() {

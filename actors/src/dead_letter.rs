@@ -103,10 +103,10 @@ impl Actor for DeadLetterActor {
 impl Handler<Deliver> for DeadLetterActor {
     type Result = ();
 
-    fn handle(&mut self, mut deliver: Deliver, ctx: &mut Context<Self>) {
+    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        let (batch, failures, _custody) = deliver.take();
-        for (event, failure) in batch.iter().zip(&failures) {
+        let shipment = deliver.shipment();
+        for (event, failure) in shipment.batch.iter().zip(&shipment.failures) {
             self.registry
                 .dead_letter(&failure.branch, failure.class.as_str());
             if self.may_log() {
@@ -122,7 +122,8 @@ impl Handler<Deliver> for DeadLetterActor {
                 );
             }
         }
-        batch.complete();
+        shipment.batch.complete();
+        drop(deliver.settle());
     }
 }
 

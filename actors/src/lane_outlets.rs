@@ -51,6 +51,20 @@ impl LaneOutlets {
         Self { all, unmatched }
     }
 
+    /// Gives the outlets, and what is gathered in them, to another actor.
+    pub(crate) fn readdress(&self, owner: &Recipient<OutletReady>) {
+        for outlet in &self.all {
+            outlet.readdress(owner.clone());
+        }
+    }
+
+    /// Sends what is gathered as far as credits go.
+    pub(crate) fn flush(&mut self) {
+        for outlet in &mut self.all {
+            outlet.flush();
+        }
+    }
+
     pub(crate) fn have_room(&self) -> bool {
         self.all.iter().all(Outlet::has_room)
     }
@@ -60,7 +74,7 @@ impl LaneOutlets {
     }
 
     pub(crate) fn ready(&mut self, ready: OutletReady) {
-        self.all[ready.outlet].ready(ready);
+        self.all[ready.outlet].flush();
     }
 
     /// Hands on what the `handled` events of `batch` became. Written results lie in `arena`.
@@ -72,6 +86,7 @@ impl LaneOutlets {
         arena: Option<&Arc<Arena>>,
         spec: &LaneSpec,
     ) {
+        settle_conditions(batch, emitted);
         // The new pieces are counted before anyone can finish one of them.
         add_pieces(batch, handled, emitted, spec.targets.len());
         for Emitted { mut record, to } in emitted.drain(..) {
@@ -107,10 +122,22 @@ impl LaneOutlets {
                 Destination::DeadLetter(failure) => {
                     self.all[DEAD_LETTERS].push_failed(record, own(), origin, *failure, None);
                 }
+                Destination::Taken | Destination::Refused => {}
             }
         }
-        for outlet in &mut self.all {
-            outlet.flush();
+        self.flush();
+    }
+}
+
+/// Makes the conditional handler's decisions known, only now: a lane that is lost before decides again. The last refusal
+/// of an event that nobody took makes it unmatched.
+fn settle_conditions(batch: &EventBatch, emitted: &mut [Emitted]) {
+    for Emitted { record, to } in emitted {
+        let origin = batch.origin(record.origin);
+        match to {
+            Destination::Taken => origin.take(record.index),
+            Destination::Refused if origin.refuse(record.index) => *to = Destination::Unmatched,
+            _ => {}
         }
     }
 }
@@ -131,6 +158,7 @@ fn add_pieces(
         delta[usize::from(record.origin)] += match to {
             Destination::Passed | Destination::Written => targets,
             Destination::Unmatched | Destination::DeadLetter(_) => 1,
+            Destination::Taken | Destination::Refused => 0,
         };
     }
     for (origin, delta) in batch.origins().iter().zip(delta) {

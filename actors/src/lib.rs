@@ -5,6 +5,7 @@
 //! [`mailbox`]); *custody* returns the credit, *done* ([`Origin`]) counts what every intake still waits for.
 
 mod async_sink_actor;
+mod attempt;
 mod attribute_names;
 mod attribute_rules;
 mod batch;
@@ -17,6 +18,7 @@ mod handler;
 mod key;
 mod lane;
 mod lane_outlets;
+mod lane_slot;
 mod lane_spec;
 pub mod mailbox;
 mod members;
@@ -28,6 +30,7 @@ mod pattern;
 mod plain_envelope;
 mod route_table;
 mod router;
+mod shipment;
 mod sink;
 mod sink_actor;
 mod source;
@@ -40,6 +43,7 @@ mod timestamp;
 mod trial;
 mod types;
 mod work;
+mod worker;
 
 pub use async_sink_actor::AsyncSinkActor;
 pub use batch::{
@@ -53,6 +57,7 @@ pub use handler::{
 };
 pub use key::KeySelector;
 pub use lane::HandlerActor;
+pub use lane_slot::LaneSlot;
 pub use lane_spec::{LaneSpec, Target};
 pub use memory::{Charge, MemoryBudget};
 pub use origin::Origin;
@@ -77,3 +82,4 @@ pub use supervision::{
 pub use timestamp::is_rfc3339;
 pub use trial::{Outcome, Trial};
 pub use types::{TYPE_NAME_BYTES_MAX, TYPES_MAX, TypeCache, TypeId, TypeTable};
+pub use worker::{LeakedThreads, Worker};

@@ -1,166 +1,156 @@
-//! All sending between actors: inlets that outlive the actor behind them, and credits that bound its mailbox.
+//! All sending between actors: inlets that outlive the actor behind them and keep its batches, and credits that bound its mailbox.
 //!
-//! actix's own capacity bounds nothing (`do_send` ignores it, `try_send` grants a message per clone) and a closed mailbox
-//! swallows messages, so a sender here never sends without a credit, and gets the batch back when nobody takes it.
+//! actix's own capacity bounds nothing (`do_send` ignores it, `try_send` grants a message per clone) and a mailbox dies with
+//! its actor. So a sender never sends without a credit, and the inlet keeps each batch until the receiver has settled it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use actix::dev::SendError;
 use actix::prelude::{Message, Recipient};
 
 use crate::batch::EventBatch;
-use crate::dead_letter::Failure;
-use crate::stats::{Gauge, Registry};
+use crate::shipment::Shipment;
+use crate::stats::Registry;
 
 /// Batches that a sender may have on the way to one receiver: one being worked on and one waiting behind it.
 pub const CREDITS: usize = 2;
 /// Messages that one actor handles before it lets the others of its arbiter run.
 pub const MESSAGES_PER_TURN_MAX: u32 = 64;
 
-/// A batch on its way to the next actor. If that ends without taking it, it waits at the inlet for the one after.
+/// A batch on its way to an actor. The inlet keeps it until it is settled, whatever becomes of the message.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Deliver {
-    /// The events.
-    pub batch: EventBatch,
-    /// Why each of them failed; empty unless the receiver is the dead-letter actor.
-    pub failures: Vec<Failure>,
-    /// Returns the credit when the receiver drops it.
-    pub custody: Custody,
-    /// When it was sent, for the queueing delay.
-    pub sent_at: Instant,
+    shipment: Arc<Shipment>,
     inlet: Arc<Inlet>,
     /// The inlet's generation that it was sent to.
     generation: u64,
+    is_resent: bool,
 }
 
 impl Deliver {
-    pub(crate) fn new(
-        batch: EventBatch,
-        failures: Vec<Failure>,
-        custody: Custody,
-        inlet: &Arc<Inlet>,
-        generation: u64,
-    ) -> Self {
-        Self {
-            batch,
-            failures,
-            custody,
-            sent_at: Instant::now(),
-            inlet: Arc::clone(inlet),
-            generation,
-        }
+    /// The events.
+    pub fn batch(&self) -> &EventBatch {
+        &self.shipment.batch
     }
 
-    /// Takes the events over; nothing waits at the inlet any more when the rest is dropped.
-    pub fn take(&mut self) -> (EventBatch, Vec<Failure>, Custody) {
-        let custody = std::mem::replace(&mut self.custody, Custody(None));
-        let (batch, failures) = (&mut self.batch, &mut self.failures);
-        (std::mem::take(batch), std::mem::take(failures), custody)
+    /// The events, and how far they are.
+    pub(crate) fn shipment(&self) -> &Arc<Shipment> {
+        &self.shipment
     }
-}
 
-impl Drop for Deliver {
-    fn drop(&mut self) {
-        if self.batch.is_empty() {
-            return;
-        }
-        let (batch, failures, custody) = self.take();
-        let left = Left {
-            batch,
-            failures,
-            custody,
-        };
-        self.inlet.keep(left, self.generation);
+    /// Whether another actor has taken the place of the one that it was sent to, and has got it as well: not to be touched.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.generation != self.inlet.generation()
+    }
+
+    /// Whether an actor before this one had it in its hands.
+    pub(crate) fn is_resent(&self) -> bool {
+        self.is_resent
+    }
+
+    /// Has the inlet forget the batch: the receiver answers for its events now, or they are done. Dropping the custody
+    /// returns the sender's credit.
+    ///
+    /// None if a predecessor has done so after the batch was sent again.
+    pub fn settle(&self) -> Option<Custody> {
+        self.inlet.settle(&self.shipment)
     }
 }
 
-/// What an actor that ended has left untaken.
-#[derive(Debug)]
-struct Left {
-    batch: EventBatch,
-    failures: Vec<Failure>,
-    custody: Custody,
-}
-
-/// Tells a sender that one of its outlets has a credit again, or a new receiver.
+/// Tells a sender that one of its outlets has a credit again.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct OutletReady {
     /// The sender's own number for the outlet.
     pub outlet: usize,
-    pub(crate) credits: usize,
 }
 
-/// How an outlet's receivers reach its owner.
+/// One outlet's account of credits, and how its owner hears of returned ones.
 #[derive(Debug)]
-pub(crate) struct ReturnAddress {
-    owner: Recipient<OutletReady>,
+pub(crate) struct Credits {
+    // Taken by the outlet, returned on the receiver's thread.
+    in_flight: AtomicUsize,
+    /// The outlet has something to send and no credit; otherwise a returned credit wakes nobody.
+    is_wanted: AtomicBool,
+    // An outlet outlives a lane's actor, whose successor is told then.
+    owner: Mutex<Recipient<OutletReady>>,
     outlet: usize,
-    in_use: Arc<Registry>,
+    registry: Arc<Registry>,
 }
 
-impl ReturnAddress {
+impl Credits {
     pub(crate) fn new(
         owner: Recipient<OutletReady>,
         outlet: usize,
-        in_use: Arc<Registry>,
+        registry: Arc<Registry>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            owner,
+            in_flight: AtomicUsize::new(0),
+            is_wanted: AtomicBool::new(false),
+            owner: Mutex::new(owner),
             outlet,
-            in_use,
+            registry,
         })
     }
 
-    fn send(&self, credits: usize) {
-        let ready = OutletReady {
-            outlet: self.outlet,
-            credits,
-        };
-        // Bounded by the credits given out. A closed mailbox needs no credit any more.
-        #[expect(clippy::disallowed_methods, reason = "the one module that sends")]
-        self.owner.do_send(ready);
+    /// Tells `owner` from now on.
+    pub(crate) fn readdress(&self, owner: Recipient<OutletReady>) {
+        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = owner;
+    }
+
+    pub(crate) fn are_left(&self) -> bool {
+        self.in_flight.load(Ordering::SeqCst) < CREDITS
+    }
+
+    /// As [`Credits::are_left`]; if there is none, the owner is told when one returns.
+    pub(crate) fn are_left_or_wanted(&self) -> bool {
+        if self.are_left() {
+            return true;
+        }
+        self.is_wanted.store(true, Ordering::SeqCst);
+        // One that returned in between has not seen the flag.
+        self.are_left()
+    }
+
+    /// Takes a credit; the custody returns it.
+    pub(crate) fn take(self: &Arc<Self>) -> Custody {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        self.registry.credits_in_use.add(1);
+        Custody(Arc::clone(self))
+    }
+
+    fn put_back(&self) {
+        self.registry.credits_in_use.add(-1);
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        if self.is_wanted.swap(false, Ordering::SeqCst) {
+            let ready = OutletReady {
+                outlet: self.outlet,
+            };
+            let owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+            // Bounded by the credits given out. A closed mailbox needs no credit any more.
+            #[expect(clippy::disallowed_methods, reason = "the one module that sends")]
+            owner.do_send(ready);
+        }
     }
 }
 
 /// The *custody* ack: whoever drops it has taken the batch over, and the sender may send another.
 #[derive(Debug)]
-pub struct Custody(Option<Arc<ReturnAddress>>);
-
-impl Custody {
-    pub(crate) fn new(returns: Arc<ReturnAddress>) -> Self {
-        in_use(&returns).add(1);
-        Self(Some(returns))
-    }
-
-    /// Takes the token back without returning a credit: the batch was never sent.
-    pub(crate) fn cancel(mut self) {
-        if let Some(returns) = self.0.take() {
-            in_use(&returns).add(-1);
-        }
-    }
-}
+#[must_use = "dropping it returns the credit"]
+pub struct Custody(Arc<Credits>);
 
 impl Drop for Custody {
     fn drop(&mut self) {
-        if let Some(returns) = self.0.take() {
-            in_use(&returns).add(-1);
-            returns.send(1);
-        }
+        self.0.put_back();
     }
 }
 
-fn in_use(returns: &ReturnAddress) -> &Gauge {
-    &returns.in_use.credits_in_use
-}
-
-/// Where batches for one actor go in. It outlives the actor: a restarted one is put behind the same inlet.
+/// Where batches for one actor go in. It outlives the actor, keeps what is not settled, and sends it to the next one again.
 #[derive(Debug, Default)]
 pub struct Inlet {
-    // Shared and locked, because senders on any thread look the new receiver up; they cache it by generation.
+    // Shared and locked, because senders and the receiver are on different threads; held for moments only.
     state: Mutex<InletState>,
     generation: AtomicU64,
 }
@@ -168,9 +158,14 @@ pub struct Inlet {
 #[derive(Debug, Default)]
 struct InletState {
     receiver: Option<Recipient<Deliver>>,
-    /// Untaken batches for the next actor, in order. Bounded: their senders' credits stay in use.
-    left: Vec<Left>,
-    waiting: Vec<Arc<ReturnAddress>>,
+    /// Sent and not settled, in order. Bounded by the senders' credits.
+    window: VecDeque<Sent>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    shipment: Arc<Shipment>,
+    custody: Custody,
 }
 
 impl Inlet {
@@ -179,73 +174,62 @@ impl Inlet {
         Arc::new(Self::default())
     }
 
-    /// Puts an actor behind the inlet, gives it what the one before has left, and wakes the senders that wait for one.
+    /// Puts an actor behind the inlet and sends it, in order, what the one before has not settled.
     pub fn open(self: &Arc<Self>, receiver: Recipient<Deliver>) {
-        let generation = self.generation() + 1;
-        let mut refused = Vec::new();
-        let waiting = loop {
-            let left = {
-                let mut state = self.lock();
-                if state.left.is_empty() {
-                    // Only now can senders see the new actor: they come behind what was left.
-                    state.left = refused;
-                    state.receiver = Some(receiver);
-                    self.generation.store(generation, Ordering::Release);
-                    break std::mem::take(&mut state.waiting);
-                }
-                std::mem::take(&mut state.left)
-            };
-            for left in left {
-                refused.extend(self.pass_on(left, &receiver, generation));
-            }
-        };
-        for sender in waiting {
-            sender.send(0);
+        let mut state = self.lock();
+        let is_resent = self.generation.fetch_add(1, Ordering::AcqRel) > 0;
+        for sent in &state.window {
+            self.post(&receiver, &sent.shipment, is_resent);
         }
+        state.receiver = Some(receiver);
     }
 
-    /// Keeps what an actor of that generation has left for the next one, which may be there already.
-    fn keep(self: &Arc<Self>, mut left: Left, mut generation: u64) {
-        loop {
-            let (receiver, current) = {
-                let mut state = self.lock();
-                let current = self.generation();
-                match &state.receiver {
-                    Some(receiver) if generation != current => (receiver.clone(), current),
-                    _ => {
-                        state.left.push(left);
-                        return;
-                    }
-                }
-            };
-            match self.pass_on(left, &receiver, current) {
-                None => return,
-                Some(refused) => (left, generation) = (refused, current),
-            }
+    /// Keeps the batch, and sends it if somebody listens.
+    pub(crate) fn send(self: &Arc<Self>, shipment: Shipment, custody: Custody) {
+        let shipment = Arc::new(shipment);
+        let mut state = self.lock();
+        if let Some(receiver) = &state.receiver {
+            self.post(receiver, &shipment, false);
         }
+        state.window.push_back(Sent { shipment, custody });
     }
 
-    /// Sends what was left, or gives it back if the receiver is gone as well. Not to be called with the lock held, which
-    /// a batch that is dropped takes.
-    fn pass_on(
+    /// To be called with the lock held, so that the order of messages is that of the window.
+    #[expect(clippy::disallowed_methods, reason = "the one module that sends")]
+    fn post(
         self: &Arc<Self>,
-        left: Left,
         receiver: &Recipient<Deliver>,
-        generation: u64,
-    ) -> Option<Left> {
-        let Left {
-            batch,
-            failures,
-            custody,
-        } = left;
-        let deliver = Deliver::new(batch, failures, custody, self, generation);
-        let mut refused = post(Some(receiver), deliver).err()?;
-        let (batch, failures, custody) = refused.take();
-        Some(Left {
-            batch,
-            failures,
-            custody,
-        })
+        shipment: &Arc<Shipment>,
+        is_resent: bool,
+    ) {
+        // Lost if the mailbox is closed; the window has it for the next actor.
+        receiver.do_send(Deliver {
+            shipment: Arc::clone(shipment),
+            inlet: Arc::clone(self),
+            generation: self.generation(),
+            is_resent,
+        });
+    }
+
+    fn settle(&self, shipment: &Arc<Shipment>) -> Option<Custody> {
+        let mut state = self.lock();
+        let is_it = |sent: &Sent| Arc::ptr_eq(&sent.shipment, shipment);
+        // Nearly always the first: only sinks with several slots finish out of order.
+        let index = state.window.iter().position(is_it)?;
+        Some(state.window.remove(index)?.custody)
+    }
+
+    /// The oldest batch that is not settled.
+    pub(crate) fn oldest(&self) -> Option<Arc<Shipment>> {
+        self.lock()
+            .window
+            .front()
+            .map(|sent| Arc::clone(&sent.shipment))
+    }
+
+    /// Batches that are not settled.
+    pub fn unsettled(&self) -> usize {
+        self.lock().window.len()
     }
 
     /// Grows with each actor that is put behind the inlet.
@@ -253,47 +237,8 @@ impl Inlet {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub(crate) fn receiver(&self) -> (Option<Recipient<Deliver>>, u64) {
-        let state = self.lock();
-        (
-            state.receiver.clone(),
-            self.generation.load(Ordering::Acquire),
-        )
-    }
-
-    /// Calls the sender back at the next [`Inlet::open`]; false if that has happened since `generation`.
-    pub(crate) fn wait(&self, returns: &Arc<ReturnAddress>, generation: u64) -> bool {
-        let mut state = self.lock();
-        let unchanged = self.generation.load(Ordering::Acquire) == generation;
-        if unchanged {
-            state.waiting.push(Arc::clone(returns));
-        }
-        unchanged
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, InletState> {
+    fn lock(&self) -> MutexGuard<'_, InletState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Puts a batch into the receiver's mailbox, or gives it back when nobody is there.
-#[expect(clippy::disallowed_methods, reason = "the one module that sends")]
-#[expect(
-    clippy::result_large_err,
-    reason = "a refused batch is rare and goes back whole"
-)]
-pub(crate) fn post(receiver: Option<&Recipient<Deliver>>, deliver: Deliver) -> Result<(), Deliver> {
-    let Some(receiver) = receiver else {
-        return Err(deliver);
-    };
-    match receiver.try_send(deliver) {
-        Ok(()) => Ok(()),
-        Err(SendError::Closed(deliver)) => Err(deliver),
-        // actix counts a slot a sender, not our credits: past them the queue takes a message only without asking.
-        Err(SendError::Full(deliver)) => {
-            receiver.do_send(deliver);
-            Ok(())
-        }
     }
 }
 

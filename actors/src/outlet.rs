@@ -1,7 +1,6 @@
 //! One sender's way to one inlet: gathers events until there is credit to send them.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::Recipient;
@@ -9,20 +8,16 @@ use actix::prelude::Recipient;
 use crate::batch::{Arena, BATCH_EVENTS_MAX, EventBatch};
 use crate::dead_letter::Failure;
 use crate::event::EventRecord;
-use crate::mailbox::{CREDITS, Custody, Deliver, Inlet, OutletReady, ReturnAddress, post};
+use crate::mailbox::{Credits, Custody, Inlet, OutletReady};
 use crate::origin::Origin;
+use crate::shipment::Shipment;
 use crate::stats::{Registry, SinkStats};
 
 /// One sender's way to one inlet: gathers events and sends them whenever it has credit.
 #[derive(Debug)]
 pub struct Outlet {
     inlet: Arc<Inlet>,
-    receiver: Option<Recipient<Deliver>>,
-    generation: u64,
-    returns: Arc<ReturnAddress>,
-    in_flight: usize,
-    /// The inlet's actor is gone; the supervisor's next one wakes this outlet.
-    is_waiting: bool,
+    credits: Arc<Credits>,
     parcels: VecDeque<Parcel>,
     /// Events of the last batch: the next one is made with room for as many.
     usual_events: usize,
@@ -36,7 +31,7 @@ struct Parcel {
     batch: EventBatch,
     failures: Vec<Failure>,
     /// Custody of the batches that the events came from: returned to their senders once this parcel is sent.
-    taken_from: Vec<Rc<Custody>>,
+    taken_from: Vec<Arc<Custody>>,
 }
 
 impl Outlet {
@@ -48,18 +43,18 @@ impl Outlet {
         registry: &Arc<Registry>,
         offered_to: Option<Arc<SinkStats>>,
     ) -> Self {
-        let in_use = Arc::clone(registry);
         Self {
             inlet,
-            receiver: None,
-            generation: 0,
-            returns: ReturnAddress::new(owner, outlet, in_use),
-            in_flight: 0,
-            is_waiting: false,
+            credits: Credits::new(owner, outlet, Arc::clone(registry)),
             parcels: VecDeque::new(),
             usual_events: 1,
             offered_to,
         }
+    }
+
+    /// Gives the outlet to another owner, which then has what is gathered.
+    pub(crate) fn readdress(&self, owner: Recipient<OutletReady>) {
+        self.credits.readdress(owner);
     }
 
     /// Adds one event to what is gathered. If a whole batch is waiting already, `taken_from` is held until the event is
@@ -69,7 +64,7 @@ impl Outlet {
         record: EventRecord,
         arena: &Arc<Arena>,
         origin: &Arc<Origin>,
-        taken_from: Option<&Rc<Custody>>,
+        taken_from: Option<&Arc<Custody>>,
     ) {
         let is_congested = !self.has_room();
         let parcel = self.parcel_for(record.line_bytes());
@@ -79,9 +74,9 @@ impl Outlet {
             && !parcel
                 .taken_from
                 .last()
-                .is_some_and(|last| Rc::ptr_eq(last, custody))
+                .is_some_and(|last| Arc::ptr_eq(last, custody))
         {
-            parcel.taken_from.push(Rc::clone(custody));
+            parcel.taken_from.push(Arc::clone(custody));
         }
     }
 
@@ -92,7 +87,7 @@ impl Outlet {
         arena: &Arc<Arena>,
         origin: &Arc<Origin>,
         failure: Failure,
-        taken_from: Option<&Rc<Custody>>,
+        taken_from: Option<&Arc<Custody>>,
     ) {
         self.push(record, arena, origin, taken_from);
         let parcel = self.parcels.back_mut();
@@ -137,40 +132,19 @@ impl Outlet {
 
     /// Sends what is gathered as far as credits go.
     pub(crate) fn flush(&mut self) {
-        while self.in_flight < CREDITS && !self.is_waiting {
-            let Some(parcel) = self.parcels.pop_front() else {
-                return;
-            };
-            self.send(parcel);
+        while !self.parcels.is_empty() && self.credits.are_left_or_wanted() {
+            self.send_first();
         }
     }
 
     /// Sends full batches as far as credits go, and leaves the rest to be added to.
     pub(crate) fn flush_full(&mut self) {
-        while self.in_flight < CREDITS
-            && !self.is_waiting
-            && self
-                .parcels
-                .front()
-                .is_some_and(|first| self.parcels.len() > 1 || first.batch.is_full())
-        {
-            let parcel = self.parcels.pop_front().expect("its front was looked at");
-            self.send(parcel);
-        }
-    }
-
-    /// Takes the news in, and sends on.
-    pub(crate) fn ready(&mut self, news: OutletReady) {
-        self.in_flight = self.in_flight.saturating_sub(news.credits);
-        self.is_waiting &= news.credits != 0;
-        self.flush();
-    }
-
-    fn count_offered(&self, events: usize, is_sent: bool) {
-        match &self.offered_to {
-            Some(sink) if is_sent => sink.offer(events),
-            Some(sink) => sink.take_back(events),
-            None => {}
+        let is_full = |parcels: &VecDeque<Parcel>| {
+            let first = parcels.front();
+            first.is_some_and(|first| parcels.len() > 1 || first.batch.is_full())
+        };
+        while is_full(&self.parcels) && self.credits.are_left() {
+            self.send_first();
         }
     }
 
@@ -188,34 +162,27 @@ impl Outlet {
         self.parcels.back_mut().expect("one was just made")
     }
 
-    fn send(&mut self, parcel: Parcel) {
-        if self.generation != self.inlet.generation() {
-            (self.receiver, self.generation) = self.inlet.receiver();
-        }
-        let deliver = Deliver::new(
-            parcel.batch,
-            parcel.failures,
-            Custody::new(Arc::clone(&self.returns)),
-            &self.inlet,
-            self.generation,
-        );
-        let events = deliver.batch.len();
+    fn send_first(&mut self) {
+        let Some(parcel) = self.parcels.pop_front() else {
+            return;
+        };
+        let events = parcel.batch.len();
         self.usual_events = events;
         // Counted before it is sent: a fast sink has delivered it before this thread goes on.
-        self.count_offered(events, true);
-        match post(self.receiver.as_ref(), deliver) {
-            Ok(()) => self.in_flight += 1,
-            Err(mut refused) => {
-                self.count_offered(events, false);
-                let (batch, failures, custody) = refused.take();
-                custody.cancel();
-                self.parcels.push_front(Parcel {
-                    batch,
-                    failures,
-                    taken_from: parcel.taken_from,
-                });
-                self.is_waiting = self.inlet.wait(&self.returns, self.generation);
-            }
+        if let Some(sink) = &self.offered_to {
+            sink.offer(events);
+        }
+        let shipment = Shipment::new(parcel.batch, parcel.failures);
+        self.inlet.send(shipment, self.credits.take());
+    }
+}
+
+impl Drop for Outlet {
+    /// The sender has answered for what is gathered, so an end of its actor must not take it along: it goes beyond the
+    /// credits, at most about one batch a time.
+    fn drop(&mut self) {
+        while !self.parcels.is_empty() {
+            self.send_first();
         }
     }
 }

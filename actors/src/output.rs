@@ -40,6 +40,10 @@ pub(crate) enum Destination {
     Written,
     /// The way of events that no handler wants.
     Unmatched,
+    /// Nowhere: a conditional handler took the event.
+    Taken,
+    /// Nowhere, unless all conditional handlers refuse the event.
+    Refused,
     /// Boxed, because nearly no result is one and all results are moved.
     DeadLetter(Box<Failure>),
 }
@@ -105,6 +109,12 @@ impl LaneOutput {
     pub(crate) fn is_full(&self) -> bool {
         self.text.len() >= crate::batch::BATCH_BYTES_MAX
             || self.emitted.len() >= crate::batch::BATCH_EVENTS_MAX
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.emitted.clear();
     }
 
     /// Takes the emptied list back, to be filled again without an allocation.

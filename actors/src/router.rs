@@ -52,7 +52,7 @@ impl Unmatched {
         origin: &Arc<Origin>,
         dead_letters: &mut Outlet,
         registry: &Registry,
-        taken_from: Option<&Rc<Custody>>,
+        taken_from: Option<&Arc<Custody>>,
     ) {
         if let Unmatched::Drop = self {
             registry.drop_by_rule("unmatched", 1);
@@ -182,7 +182,7 @@ impl RouterActor {
         }
     }
 
-    fn route(&mut self, batch: &EventBatch, custody: Option<&Rc<Custody>>) {
+    fn route(&mut self, batch: &EventBatch, custody: Option<&Arc<Custody>>) {
         // Pieces that fan-out adds are counted before anything is sent, which only `Flush` and full parcels do.
         let mut added: SmallVec<[i64; 8]> = smallvec![0; batch.origins().len()];
         let mut last: Option<(crate::types::TypeId, Rc<[u32]>)> = None;
@@ -221,7 +221,7 @@ impl RouterActor {
     }
 
     /// Refuses what went round too often, and gives the rest an origin of its own.
-    fn admit_again(&mut self, batch: EventBatch) -> EventBatch {
+    fn admit_again(&mut self, batch: &EventBatch) -> EventBatch {
         let max_hops = self.spec.max_hops;
         let mut admitted = EventBatch::default();
         for record in batch.records() {
@@ -266,7 +266,7 @@ fn dispatch(
     handlers: &[u32],
     batch: &EventBatch,
     index: usize,
-    custody: Option<&Rc<Custody>>,
+    custody: Option<&Arc<Custody>>,
 ) {
     let mut record = batch.records()[index];
     let (arena, origin) = (batch.arena(record.arena), batch.origin(record.origin));
@@ -320,21 +320,23 @@ impl Actor for RouterActor {
 impl Handler<Deliver> for RouterActor {
     type Result = ();
 
-    fn handle(&mut self, mut deliver: Deliver, ctx: &mut Context<Self>) {
+    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        // Results that come round are taken at once: a lane that waits for the router may be what the router waits for.
-        let (batch, _, custody) = deliver.take();
+        let batch = &deliver.shipment().batch;
+        // What is gathered in the outlets survives this actor, so the batch is taken over here.
+        let custody = deliver.settle();
         if batch
             .records()
             .first()
             .is_some_and(|record| record.hops > 0)
         {
+            // Results that come round are taken at once: a lane that waits for the router may be what the router waits for.
             drop(custody);
             let batch = self.admit_again(batch);
             self.route(&batch, None);
         } else {
-            let custody = Rc::new(custody);
-            self.route(&batch, Some(&custody));
+            let custody = custody.map(Arc::new);
+            self.route(batch, custody.as_ref());
         }
         self.outlets.flush_full();
         if !std::mem::replace(&mut self.is_flush_due, true) {
@@ -357,7 +359,7 @@ impl Handler<OutletReady> for RouterActor {
 
     fn handle(&mut self, ready: OutletReady, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        self.outlets.all[ready.outlet].ready(ready);
+        self.outlets.all[ready.outlet].flush();
     }
 }
 

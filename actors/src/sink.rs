@@ -1,13 +1,16 @@
 //! What a sink is: the traits that components implement.
 
+use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 
 use crate::batch::EventBatch;
 use crate::event::Event;
-use crate::mailbox::Custody;
+use crate::mailbox::Deliver;
+use crate::shipment::Shipment;
 use crate::supervision::{Backoff, StartError};
 
 /// A sink that writes at once: events are appended to its buffers, and a flush hands them over.
@@ -111,19 +114,46 @@ pub struct Consignment {
     pub(crate) events: Vec<(Rc<Held>, usize)>,
 }
 
-/// A batch that the sink has not delivered completely; when the last event is, its custody is returned.
+/// A batch that the sink is not through with; when it is with the last event, its custody is returned.
 pub(crate) struct Held {
-    pub(crate) batch: EventBatch,
-    /// None in a trial, where nobody waits for it.
-    _custody: Option<Custody>,
+    /// `None` in a trial, where nobody waits for it.
+    deliver: Option<Deliver>,
+    shipment: Arc<Shipment>,
+    /// Events that are neither delivered nor given up.
+    left: Cell<usize>,
 }
 
 impl Held {
-    pub(crate) fn new(batch: EventBatch, custody: Option<Custody>) -> Rc<Self> {
+    pub(crate) fn new(deliver: Deliver) -> Rc<Self> {
+        let shipment = Arc::clone(deliver.shipment());
+        let ended: usize = shipment.ended().iter().map(ExactSizeIterator::len).sum();
         Rc::new(Self {
-            batch,
-            _custody: custody,
+            left: Cell::new(shipment.batch.len() - ended),
+            deliver: Some(deliver),
+            shipment,
         })
+    }
+
+    pub(crate) fn for_trial(batch: EventBatch) -> Rc<Self> {
+        Rc::new(Self {
+            left: Cell::new(batch.len()),
+            deliver: None,
+            shipment: Arc::new(Shipment::new(batch, Vec::new())),
+        })
+    }
+
+    pub(crate) fn batch(&self) -> &EventBatch {
+        &self.shipment.batch
+    }
+
+    /// The sink has delivered these events or given them up.
+    pub(crate) fn end(&self, events: std::ops::Range<usize>) {
+        self.left.set(self.left.get() - events.len());
+        match &self.deliver {
+            Some(deliver) if self.left.get() == 0 => drop(deliver.settle()),
+            // Only a batch that is sent again needs to know.
+            _ => self.shipment.end(events),
+        }
     }
 }
 
@@ -142,6 +172,6 @@ impl Consignment {
     pub fn iter(&self) -> impl Iterator<Item = Event<'_>> {
         self.events
             .iter()
-            .map(|(held, index)| held.batch.event(*index))
+            .map(|(held, index)| held.batch().event(*index))
     }
 }

@@ -1,13 +1,13 @@
 //! The sink actor of sinks that write at once: appends what comes, flushes when idle or full, then reports it done.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
 
-use crate::batch::EventBatch;
 use crate::dead_letter::{Failure, FailureClass};
 use crate::guard;
-use crate::mailbox::{Custody, Deliver, Inlet, OutletReady, Turn};
+use crate::mailbox::{Deliver, Inlet, OutletReady, Turn};
 use crate::outlet::Outlet;
 use crate::sink::{AnySink, RetryPolicy, Sink, SinkFactory};
 use crate::stats::{Registry, SinkStats};
@@ -65,10 +65,9 @@ pub struct SinkActor {
 }
 
 struct Appended {
-    batch: EventBatch,
-    _custody: Custody,
-    /// Events that the sink refused; they went to the dead letters.
-    refused: Vec<usize>,
+    deliver: Deliver,
+    /// Events of it that the sink refused, now or before it was restarted; they went to the dead letters.
+    refused: Vec<Range<usize>>,
 }
 
 /// Sent by the actor to itself: handled once its mailbox is empty.
@@ -100,9 +99,13 @@ impl SinkActor {
         }
     }
 
-    fn append(&mut self, batch: EventBatch, custody: Custody) {
-        let mut refused = Vec::new();
-        for (index, event) in batch.iter().enumerate() {
+    fn append(&mut self, deliver: Deliver) {
+        let shipment = Arc::clone(deliver.shipment());
+        let mut refused = shipment.ended();
+        for (index, event) in shipment.batch.iter().enumerate() {
+            if refused.iter().any(|refused| refused.contains(&index)) {
+                continue;
+            }
             let appended = match guard::guard(|| self.sink.append(&event)) {
                 Ok(appended) => appended,
                 Err(panic) => Err(format!("the sink panicked: {panic}")),
@@ -110,21 +113,19 @@ impl SinkActor {
             if let Err(reason) = appended {
                 let failure = self.spec.failure(FailureClass::Rejected, &reason, 1);
                 let record = *event.record();
-                self.dead_letters.push_failed(
-                    record,
-                    batch.arena(record.arena),
-                    batch.origin(record.origin),
-                    failure,
-                    None,
+                let (arena, origin) = (
+                    shipment.batch.arena(record.arena),
+                    shipment.batch.origin(record.origin),
                 );
-                refused.push(index);
+                self.dead_letters
+                    .push_failed(record, arena, origin, failure, None);
+                self.stats.refuse(1);
+                shipment.end(index..index + 1);
+                refused.push(index..index + 1);
             }
         }
-        self.held.push(Appended {
-            batch,
-            _custody: custody,
-            refused,
-        });
+        refused.sort_by_key(|events| events.start);
+        self.held.push(Appended { deliver, refused });
         self.dead_letters.flush();
     }
 
@@ -168,16 +169,18 @@ impl SinkActor {
 
 /// Reports what was flushed as delivered and done.
 fn settle(appended: &Appended, stats: &SinkStats) {
-    let Appended { batch, refused, .. } = appended;
-    stats.deliver(batch.len() - refused.len());
+    let Appended { deliver, refused } = appended;
+    let batch = &deliver.shipment().batch;
+    let refused_events: usize = refused.iter().map(ExactSizeIterator::len).sum();
+    stats.deliver(batch.len() - refused_events);
     stats.bytes.add(batch.bytes());
-    stats.refuse(refused.len());
     let mut from = 0;
     for refused in refused {
-        batch.complete_range(from..*refused);
-        from = refused + 1;
+        batch.complete_range(from..refused.start);
+        from = refused.end;
     }
     batch.complete_range(from..batch.len());
+    drop(deliver.settle());
 }
 
 impl Actor for SinkActor {
@@ -192,10 +195,9 @@ impl Actor for SinkActor {
 impl Handler<Deliver> for SinkActor {
     type Result = ();
 
-    fn handle(&mut self, mut deliver: Deliver, ctx: &mut Context<Self>) {
+    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        let (batch, _, custody) = deliver.take();
-        self.append(batch, custody);
+        self.append(deliver);
         if self.failures > 0 {
             return;
         }
@@ -221,8 +223,8 @@ impl Handler<Flush> for SinkActor {
 impl Handler<OutletReady> for SinkActor {
     type Result = ();
 
-    fn handle(&mut self, ready: OutletReady, ctx: &mut Context<Self>) {
-        self.dead_letters.ready(ready);
+    fn handle(&mut self, _: OutletReady, ctx: &mut Context<Self>) {
+        self.dead_letters.flush();
         self.stop_if_done(ctx);
     }
 }

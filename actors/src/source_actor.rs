@@ -166,9 +166,9 @@ impl Actor for SourceActor {
 impl Handler<OutletReady> for SourceActor {
     type Result = ();
 
-    fn handle(&mut self, ready: OutletReady, ctx: &mut Context<Self>) {
+    fn handle(&mut self, _: OutletReady, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        self.port.shared.outlet.borrow_mut().ready(ready);
+        self.port.shared.outlet.borrow_mut().flush();
         self.port.wake();
         self.hand_over(ctx);
     }

@@ -8,6 +8,7 @@ use actix_rt::ArbiterHandle;
 use crate::async_sink_actor::AsyncSinkActor;
 use crate::dead_letter::DeadLetterActor;
 use crate::lane::HandlerActor;
+use crate::lane_slot::LaneSlot;
 use crate::lane_spec::LaneSpec;
 use crate::mailbox::Inlet;
 use crate::router::{RouterActor, RouterSpec};
@@ -31,16 +32,13 @@ pub fn start_dead_letters(
     });
 }
 
-/// Starts one lane of a handler.
-pub fn start_lane(
-    spec: LaneSpec,
-    lane: usize,
-    inlet: Arc<Inlet>,
-    arbiter: &ArbiterHandle,
-    lifeline: Lifeline,
-) {
-    on(arbiter, move || {
-        let actor = HandlerActor::create(|ctx| HandlerActor::new(spec, lane, lifeline, ctx));
+/// Starts one lane of a handler on the slot's thread, and puts it in charge of the slot.
+pub fn start_lane(spec: LaneSpec, lane: usize, slot: &Arc<LaneSlot>, lifeline: Lifeline) {
+    let worker = slot.worker();
+    let slot = Arc::clone(slot);
+    on(worker.arbiter(), move || {
+        let inlet = Arc::clone(slot.inlet());
+        let actor = HandlerActor::create(|ctx| HandlerActor::new(spec, lane, slot, lifeline, ctx));
         inlet.open(actor.recipient());
     });
 }

@@ -12,11 +12,6 @@ use tokio::sync::Notify;
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Takes back what was counted for something that did not happen after all.
-    pub(crate) fn take_back(&self, count: usize) {
-        self.0.fetch_sub(count as u64, Ordering::Relaxed);
-    }
-
     /// Adds `count`.
     pub fn add(&self, count: usize) {
         self.0.fetch_add(count as u64, Ordering::Relaxed);
@@ -240,12 +235,6 @@ impl SinkStats {
         self.offered.add(count);
         self.waiting
             .add(i64::try_from(count).expect("batches are small"));
-    }
-
-    pub(crate) fn take_back(&self, count: usize) {
-        self.offered.take_back(count);
-        self.waiting
-            .add(-i64::try_from(count).expect("batches are small"));
     }
 
     pub(crate) fn deliver(&self, count: usize) {

@@ -82,8 +82,8 @@ impl Trial {
     /// # Errors
     /// What makes the first bad line no event.
     pub fn consignment(&mut self, lines: &[&str]) -> Result<Consignment, EnvelopeError> {
-        let held = Held::new(self.batch(lines)?, None);
-        let events = (0..held.batch.len()).map(|index| (Rc::clone(&held), index));
+        let held = Held::for_trial(self.batch(lines)?);
+        let events = (0..held.batch().len()).map(|index| (Rc::clone(&held), index));
         Ok(Consignment {
             events: events.collect(),
         })

@@ -10,10 +10,11 @@ use futures::future::LocalBoxFuture;
 use veltrix_actors::mailbox::{Inlet, control};
 use veltrix_actors::{
     AnySink, Backoff, ChildSpec, Event, Handler, HandlerError, HandlerFactory, Intake, KeySelector,
-    LaneHandler, LaneSpec, Lifeline, MemoryBudget, Output, Registry, Restart, RestartBudget, Route,
-    RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec,
-    StartError, Stop, Supervisor, Target, TypePattern, TypeTable, Unmatched, start_dead_letters,
-    start_lane, start_router, start_sink, start_source, start_supervisor,
+    LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output, Registry, Restart,
+    RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory,
+    SourcePort, SourceSpec, StartError, Stop, Supervisor, Target, TypePattern, TypeTable,
+    Unmatched, Worker, start_dead_letters, start_lane, start_router, start_sink, start_source,
+    start_supervisor,
 };
 
 /// Numbered events over a few keys and two types.
@@ -137,7 +138,7 @@ struct Tree {
     dead_letters: Arc<Inlet>,
     sink: Arc<Inlet>,
     router: Arc<Inlet>,
-    lanes: Vec<Arc<Inlet>>,
+    lanes: Vec<Arc<LaneSlot>>,
 }
 
 impl Tree {
@@ -149,7 +150,9 @@ impl Tree {
             dead_letters: Inlet::new(),
             sink: Inlet::new(),
             router: Inlet::new(),
-            lanes: (0..lanes).map(|_| Inlet::new()).collect(),
+            lanes: (0..lanes)
+                .map(|_| LaneSlot::new(Worker::start(&Arc::default())))
+                .collect(),
         }
     }
 
@@ -196,10 +199,9 @@ impl Tree {
             budget: self.budget.clone(),
             registry: self.registry.clone(),
         };
-        let inlet = self.lanes[number].clone();
+        let slot = self.lanes[number].clone();
         child("lane", Restart::Permanent, move |lifeline| {
-            let arbiter = Arbiter::new().handle();
-            start_lane(spec.clone(), number, inlet.clone(), &arbiter, lifeline);
+            start_lane(spec.clone(), number, &slot, lifeline);
         })
     }
 
@@ -208,7 +210,7 @@ impl Tree {
             routes: vec![Route {
                 patterns: vec![TypePattern::parse("n.>").expect("a pattern")],
                 key: KeySelector::SubjectOrSource,
-                lanes: self.lanes.clone(),
+                lanes: self.lanes.iter().map(|slot| slot.inlet().clone()).collect(),
                 is_conditional: false,
             }],
             unmatched: Unmatched::Drop,
@@ -241,8 +243,8 @@ impl Tree {
 fn run(events: usize, lanes: usize, is_cut_short: bool) -> (Vec<String>, Arc<Registry>) {
     let registry = Arc::new(Registry::default());
     let collected = Collect::default();
-    let tree = Tree::new(registry.clone(), lanes);
     System::new().block_on(async {
+        let tree = Tree::new(registry.clone(), lanes);
         let done = Arc::new(tokio::sync::Notify::new());
         let mut children = vec![
             tree.dead_letters_child(),

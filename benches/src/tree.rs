@@ -5,16 +5,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix_rt::{Arbiter, ArbiterHandle, System};
+use actix_rt::{Arbiter, System};
 use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
     AnySink, Backoff, Event, Handler, HandlerError, HandlerFactory, KeySelector, LaneHandler,
-    LaneSpec, Lifeline, MemoryBudget, Output, Registry, RetryPolicy, RootWatch, Route, RouterSpec,
-    Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec, StartError, Target,
-    TypePattern, TypeTable, Unmatched, start_dead_letters, start_lane, start_router, start_sink,
-    start_source,
+    LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output, Registry, RetryPolicy, RootWatch, Route,
+    RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec,
+    StartError, Target, TypePattern, TypeTable, Unmatched, Worker, start_dead_letters, start_lane,
+    start_router, start_sink, start_source,
 };
 
 use crate::feed::Feed;
@@ -93,15 +93,11 @@ impl Mark {
 pub(crate) fn run(plan: Plan) -> anyhow::Result<Figures> {
     let registry = Arc::new(Registry::default());
     System::new().block_on(async {
-        let workers: Vec<Arbiter> = (0..plan.workers.max(1)).map(|_| Arbiter::new()).collect();
+        let workers = (0..plan.workers.max(1)).map(|_| Worker::start(&Arc::default()));
+        let workers: Vec<Arc<Worker>> = workers.collect();
         let (start, end) = run_on(plan, &workers, &registry).await?;
         for worker in &workers {
             worker.stop();
-        }
-        for worker in workers {
-            worker
-                .join()
-                .map_err(|_| anyhow::anyhow!("a worker panicked"))?;
         }
         figures(start, end, &registry)
     })
@@ -109,7 +105,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Figures> {
 
 async fn run_on(
     plan: Plan,
-    workers: &[Arbiter],
+    workers: &[Arc<Worker>],
     registry: &Arc<Registry>,
 ) -> anyhow::Result<(Mark, Mark)> {
     let core = Arbiter::current();
@@ -143,8 +139,7 @@ async fn run_on(
         budget: budget.clone(),
         registry: registry.clone(),
     };
-    let handles: Vec<ArbiterHandle> = workers.iter().map(Arbiter::handle).collect();
-    let (routes, started) = start_handlers(&plan.patterns, &lane_spec, &handles)?;
+    let (routes, started) = start_handlers(&plan.patterns, &lane_spec, workers)?;
     let router_spec = RouterSpec {
         routes,
         unmatched: Unmatched::Drop,
@@ -183,23 +178,22 @@ async fn run_on(
 fn start_handlers(
     patterns: &[String],
     spec: &LaneSpec,
-    workers: &[ArbiterHandle],
+    workers: &[Arc<Worker>],
 ) -> anyhow::Result<(Vec<Route>, Vec<RootWatch>)> {
     let (mut routes, mut started) = (Vec::new(), Vec::new());
     for (index, pattern) in patterns.iter().enumerate() {
-        let lane = Inlet::new();
+        let slot = LaneSlot::new(workers[index % workers.len()].clone());
         let mut spec = spec.clone();
         spec.handler = format!("bench-{index}").into();
-        let worker = &workers[index % workers.len()];
         let (lifeline, watch) = Lifeline::root();
-        start_lane(spec, 0, lane.clone(), worker, lifeline);
+        start_lane(spec, 0, &slot, lifeline);
         started.push(watch);
         routes.push(Route {
             patterns: vec![
                 TypePattern::parse(pattern).with_context(|| format!("pattern `{pattern}`"))?,
             ],
             key: KeySelector::default(),
-            lanes: vec![lane],
+            lanes: vec![slot.inlet().clone()],
             is_conditional: false,
         });
     }

@@ -3,14 +3,18 @@
 //! Supervisors, the router and everything that never blocks share the main thread; lanes have worker threads that
 //! nothing else uses; whatever blocks on files or pipes has a thread of its own.
 
+use std::sync::Arc;
+
 use actix_rt::{Arbiter, ArbiterHandle};
+use veltrix_actors::{LeakedThreads, Worker};
 
 use crate::config::Workers;
 
-/// Hands out arbiters.
+/// Hands out threads.
 pub(super) struct Arbiters {
-    workers: Vec<ArbiterHandle>,
+    shared: Vec<Arc<Worker>>,
     next: usize,
+    leaked: Arc<LeakedThreads>,
 }
 
 impl Arbiters {
@@ -19,9 +23,11 @@ impl Arbiters {
             Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
             Workers::Count(count) => count,
         };
+        let leaked = Arc::default();
         Self {
-            workers: (0..count).map(|_| Arbiter::new().handle()).collect(),
+            shared: (0..count).map(|_| Worker::start(&leaked)).collect(),
             next: 0,
+            leaked,
         }
     }
 
@@ -30,22 +36,23 @@ impl Arbiters {
         Arbiter::current()
     }
 
-    /// The next worker in turn.
-    pub(super) fn worker(&mut self) -> ArbiterHandle {
-        let worker = self.workers[self.next % self.workers.len()].clone();
-        self.next += 1;
-        worker
-    }
-
-    /// A new thread.
-    pub(super) fn own() -> ArbiterHandle {
-        Arbiter::new().handle()
+    /// The threads for the lanes of one handler: in turn from those that all share, or one of its own.
+    pub(super) fn for_lanes(&mut self, count: usize, is_isolated: bool) -> Vec<Arc<Worker>> {
+        if is_isolated {
+            return vec![Worker::start(&self.leaked); count];
+        }
+        let first = self.next;
+        self.next += count;
+        let numbers = first..first + count;
+        numbers
+            .map(|number| self.shared[number % self.shared.len()].clone())
+            .collect()
     }
 
     /// A new thread for what blocks, the main thread for what does not.
     pub(super) fn for_io(is_blocking: bool) -> ArbiterHandle {
         if is_blocking {
-            Self::own()
+            Arbiter::new().handle()
         } else {
             Self::core()
         }

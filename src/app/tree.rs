@@ -9,7 +9,7 @@ use actix_rt::ArbiterHandle;
 use tokio::sync::oneshot;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    Backoff, ChildSpec, KeySelector, LaneSpec, Lifeline, MemoryBudget, Registry, Restart,
+    Backoff, ChildSpec, KeySelector, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Registry, Restart,
     RestartBudget, RootWatch, Route, RouterSpec, SinkSpec, SourceSpec, Stop, Supervisor, Target,
     TypeTable, Unmatched, start_dead_letters, start_lane, start_router, start_sink, start_source,
     start_supervisor,
@@ -30,8 +30,8 @@ pub(super) struct Tree {
     router: Arc<Inlet>,
     dead_letters: Arc<Inlet>,
     sinks: HashMap<String, Target>,
-    /// Per handler the inlets of its lanes.
-    lanes: HashMap<String, Vec<Arc<Inlet>>>,
+    /// Per handler the places of its lanes.
+    lanes: HashMap<String, Vec<Arc<LaneSlot>>>,
 }
 
 impl Tree {
@@ -40,12 +40,16 @@ impl Tree {
             inlet: Inlet::new(),
             sink: Some(registry.sink(name)),
         };
+        let mut arbiters = Arbiters::new(config.service.workers);
         let lanes = |handler: &HandlerConfig| {
             let count = handler.lanes.or(handler.factory.lanes()).unwrap_or(1);
-            (
-                handler.name.clone(),
-                (0..count).map(|_| Inlet::new()).collect(),
-            )
+            let is_isolated = match handler.isolation {
+                Some(isolation) => isolation == Isolation::Thread,
+                None => handler.factory.is_isolated(),
+            };
+            let workers = arbiters.for_lanes(count, is_isolated);
+            let slots = workers.into_iter().map(LaneSlot::new).collect();
+            (handler.name.clone(), slots)
         };
         for source in &config.sources {
             // Before any of them starts: they share the memory, and the metrics show them all.
@@ -80,12 +84,11 @@ impl Tree {
         self,
         config: &Config,
     ) -> (Recipient<Stop>, RootWatch, oneshot::Receiver<()>) {
-        let mut arbiters = Arbiters::new(config.service.workers);
         let (done, sources_done) = oneshot::channel();
         let children = vec![
             self.dead_letters_child(),
             self.sinks_child(config),
-            self.handlers_child(config, &mut arbiters),
+            self.handlers_child(config),
             self.router_child(config),
             self.sources_child(config, done),
         ];
@@ -153,24 +156,14 @@ impl Tree {
         )
     }
 
-    fn handlers_child(&self, config: &Config, arbiters: &mut Arbiters) -> ChildSpec {
+    fn handlers_child(&self, config: &Config) -> ChildSpec {
         let handlers: Vec<_> = config
             .handlers
             .iter()
             .map(|handler| {
-                let inlets = &self.lanes[&handler.name];
-                let is_isolated = match handler.isolation {
-                    Some(isolation) => isolation == Isolation::Thread,
-                    None => handler.factory.is_isolated(),
-                };
-                let places: Vec<ArbiterHandle> = match is_isolated {
-                    true => vec![Arbiters::own(); inlets.len()],
-                    false => inlets.iter().map(|_| arbiters.worker()).collect(),
-                };
-                let lanes: Vec<Lane> = inlets.iter().cloned().zip(places).collect();
                 (
                     self.lane_spec(config, handler),
-                    lanes,
+                    self.lanes[&handler.name].clone(),
                     handler.supervision.clone(),
                 )
             })
@@ -182,17 +175,24 @@ impl Tree {
             &config.supervision,
             registry.clone(),
             move || {
-                let start = |(spec, lanes, supervision): &(LaneSpec, Vec<Lane>, Supervision)| {
-                    let (spec, lanes) = (spec.clone(), lanes.clone());
-                    let (name, restart) = (spec.handler.clone(), restart(supervision));
-                    supervisor_child(&name, SHUTDOWN, supervision, registry.clone(), move || {
-                        lanes
-                            .iter()
-                            .enumerate()
-                            .map(|(number, lane)| lane_child(&spec, restart, number, lane))
-                            .collect()
-                    })
-                };
+                let start =
+                    |(spec, lanes, supervision): &(LaneSpec, Vec<Arc<LaneSlot>>, Supervision)| {
+                        let (spec, lanes) = (spec.clone(), lanes.clone());
+                        let (name, restart) = (spec.handler.clone(), restart(supervision));
+                        supervisor_child(
+                            &name,
+                            SHUTDOWN,
+                            supervision,
+                            registry.clone(),
+                            move || {
+                                lanes
+                                    .iter()
+                                    .enumerate()
+                                    .map(|(number, lane)| lane_child(&spec, restart, number, lane))
+                                    .collect()
+                            },
+                        )
+                    };
                 handlers.iter().map(start).collect()
             },
         )
@@ -202,7 +202,7 @@ impl Tree {
         let route = |handler: &HandlerConfig| Route {
             patterns: handler.on.clone(),
             key: key(&handler.key),
-            lanes: self.lanes[&handler.name].clone(),
+            lanes: self.inlets(&handler.name),
             is_conditional: handler.factory.is_conditional(),
         };
         let spec = RouterSpec {
@@ -293,6 +293,11 @@ impl Tree {
         }
     }
 
+    fn inlets(&self, handler: &str) -> Vec<Arc<Inlet>> {
+        let slots = self.lanes[handler].iter();
+        slots.map(|slot| slot.inlet().clone()).collect()
+    }
+
     fn unmatched(&self, config: &Config) -> Unmatched {
         match &config.unmatched {
             config::Unmatched::DeadLetter => Unmatched::DeadLetter,
@@ -326,18 +331,10 @@ fn key(key: &EventKey) -> KeySelector {
     }
 }
 
-/// A lane's inlet and its place.
-type Lane = (Arc<Inlet>, ArbiterHandle);
-
-fn lane_child(
-    spec: &LaneSpec,
-    restart: Restart,
-    number: usize,
-    (inlet, arbiter): &Lane,
-) -> ChildSpec {
-    let (spec, inlet, arbiter) = (spec.clone(), inlet.clone(), arbiter.clone());
+fn lane_child(spec: &LaneSpec, restart: Restart, number: usize, slot: &Arc<LaneSlot>) -> ChildSpec {
+    let (spec, slot) = (spec.clone(), slot.clone());
     child(&number.to_string(), restart, SHUTDOWN, move |lifeline| {
-        start_lane(spec.clone(), number, inlet.clone(), &arbiter, lifeline);
+        start_lane(spec.clone(), number, &slot, lifeline);
     })
 }
 

@@ -165,16 +165,17 @@ impl Actor for Router {
 impl Handler<Deliver> for Router {
     type Result = ();
 
-    fn handle(&mut self, mut deliver: Deliver, _: &mut Context<Self>) {
-        let (batch, _, custody) = deliver.take();
+    fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
+        let batch = deliver.batch();
         for event in batch.iter() {
             if self.lines.try_send(event.line().to_owned()).is_err() {
                 tracing::debug!("the test has seen enough");
             }
         }
         batch.complete();
+        let custody = deliver.settle();
         if self.is_held.get() {
-            self.held.push(custody);
+            self.held.extend(custody);
         }
     }
 }

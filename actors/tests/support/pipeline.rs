@@ -8,11 +8,11 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use veltrix_actors::mailbox::{Inlet, control};
 use veltrix_actors::{
-    AnySink, Backoff, ChildSpec, Event, ExitReason, HandlerFactory, Intake, KeySelector, LaneSpec,
-    Lifeline, MemoryBudget, Registry, Restart, RestartBudget, Route, RouterSpec, Sink, SinkFactory,
-    SinkSpec, Source, SourceFactory, SourcePort, SourceSpec, StartError, Stop, Supervisor, Target,
-    TypePattern, TypeTable, Unmatched, start_dead_letters, start_lane, start_router, start_sink,
-    start_source, start_supervisor,
+    AnySink, Backoff, ChildSpec, Event, ExitReason, HandlerFactory, Intake, KeySelector, LaneSlot,
+    LaneSpec, Lifeline, MemoryBudget, Registry, Restart, RestartBudget, Route, RouterSpec, Sink,
+    SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec, StartError, Stop,
+    Supervisor, Target, TypePattern, TypeTable, Unmatched, Worker, start_dead_letters, start_lane,
+    start_router, start_sink, start_source, start_supervisor,
 };
 
 /// What is tried.
@@ -137,10 +137,12 @@ impl Pipeline {
 
     async fn supervise(self, shared: Shared) -> ExitReason {
         let budget = MemoryBudget::new(16 << 20);
-        let lanes: Vec<Arc<Inlet>> = (0..self.lanes).map(|_| Inlet::new()).collect();
+        let lanes: Vec<Arc<LaneSlot>> = (0..self.lanes)
+            .map(|_| LaneSlot::new(Worker::start(&Arc::default())))
+            .collect();
         let mut children = ends(&shared);
         children.extend(self.lanes(&shared, &lanes, &budget));
-        children.push(router(&shared, lanes));
+        children.push(router(&shared, &lanes));
         let (done, sources_done) = tokio::sync::oneshot::channel();
         children.push(self.source(&shared, &budget, done));
         let (lifeline, watch) = Lifeline::root();
@@ -168,7 +170,7 @@ impl Pipeline {
     fn lanes(
         &self,
         shared: &Shared,
-        inlets: &[Arc<Inlet>],
+        slots: &[Arc<LaneSlot>],
         budget: &Arc<MemoryBudget>,
     ) -> Vec<ChildSpec> {
         let spec = LaneSpec {
@@ -191,14 +193,13 @@ impl Pipeline {
             budget: budget.clone(),
             registry: shared.registry.clone(),
         };
-        let lane = |(number, inlet): (usize, &Arc<Inlet>)| {
-            let (spec, inlet) = (spec.clone(), inlet.clone());
-            let arbiter = Arbiter::new().handle();
+        let lane = |(number, slot): (usize, &Arc<LaneSlot>)| {
+            let (spec, slot) = (spec.clone(), slot.clone());
             child("lane", Restart::Permanent, move |lifeline| {
-                start_lane(spec.clone(), number, inlet.clone(), &arbiter, lifeline);
+                start_lane(spec.clone(), number, &slot, lifeline);
             })
         };
-        inlets.iter().enumerate().map(lane).collect()
+        slots.iter().enumerate().map(lane).collect()
     }
 
     /// The source below a supervisor, which tells when it has no more to do.
@@ -259,12 +260,12 @@ fn ends(shared: &Shared) -> Vec<ChildSpec> {
     ]
 }
 
-fn router(shared: &Shared, lanes: Vec<Arc<Inlet>>) -> ChildSpec {
+fn router(shared: &Shared, lanes: &[Arc<LaneSlot>]) -> ChildSpec {
     let spec = RouterSpec {
         routes: vec![Route {
             patterns: vec![TypePattern::parse("n").expect("set up by the test")],
             key: KeySelector::SubjectOrSource,
-            lanes,
+            lanes: lanes.iter().map(|slot| slot.inlet().clone()).collect(),
             is_conditional: false,
         }],
         unmatched: Unmatched::Drop,

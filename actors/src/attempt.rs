@@ -1,0 +1,197 @@
+//! One attempt of a lane at one event, and what follows from how it ends: results, another attempt, or a dead letter.
+
+use std::time::Instant;
+
+use actix::prelude::{ActorContext, ActorFutureExt, AsyncContext, Context};
+use futures::FutureExt;
+
+use crate::dead_letter::{Failure, FailureClass};
+use crate::guard;
+use crate::handler::{self, HandlerError, LaneHandler, Refusal, Reply};
+use crate::lane::HandlerActor;
+use crate::output::Destination;
+
+/// Why an event that had no attempts left when a lane took over is given up.
+const HUNG: &str = "the handler hung on it";
+
+impl HandlerActor {
+    /// Tries the current event once.
+    pub(crate) fn attempt(&mut self, ctx: &mut Context<Self>) {
+        let (Some(work), Some(handler)) = (&self.work, &mut self.handler) else {
+            return;
+        };
+        let index = work.next;
+        if work.used_up == Some(index) {
+            return self.give_up(FailureClass::Timeout, HUNG.to_owned(), self.spec.attempts);
+        }
+        self.calls += 1;
+        self.slot.enter(self.calls, index);
+        let batch = work.batch();
+        match handler {
+            LaneHandler::Sync(handler) => {
+                let mark = self.output.mark();
+                let mut output = self.output.for_event(batch, index);
+                let event = batch.event(index);
+                match guard::guard(|| handler.handle(&event, &mut output)) {
+                    Ok(Ok(())) => self.handled(mark.emitted()),
+                    Ok(Err(error)) => {
+                        self.output.truncate(mark);
+                        self.failed(&error, FailureClass::Error, ctx);
+                    }
+                    Err(panic) => {
+                        self.output.truncate(mark);
+                        self.panicked(panic, ctx);
+                    }
+                }
+            }
+            LaneHandler::Async(handler) => {
+                let event = batch.event(index);
+                match guard::guard(|| handler.handle(&event)) {
+                    Ok(answer) => {
+                        self.is_waiting = true;
+                        let asked = Instant::now();
+                        let answer = handler::within(self.spec.deadline, answer);
+                        let answer = std::panic::AssertUnwindSafe(answer).catch_unwind();
+                        ctx.spawn(actix::fut::wrap_future::<_, Self>(answer).map(
+                            move |answer, lane, ctx| {
+                                lane.is_waiting = false;
+                                lane.count_time(asked);
+                                lane.answered(answer, ctx);
+                                lane.run(ctx);
+                            },
+                        ));
+                    }
+                    Err(panic) => self.panicked(panic, ctx),
+                }
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        answer: std::thread::Result<Result<Reply, HandlerError>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(work) = &self.work else { return };
+        let mark = self.output.mark();
+        let written = match answer {
+            Ok(Ok(reply)) => self.output.for_event(work.batch(), work.next).reply(reply),
+            Ok(Err(error)) => Err(error),
+            Err(panic) => return self.panicked(guard::message(&*panic), ctx),
+        };
+        match written {
+            Ok(()) => self.handled(mark.emitted()),
+            Err(error) => {
+                self.output.truncate(mark);
+                self.failed(&error, FailureClass::Error, ctx);
+            }
+        }
+    }
+
+    /// The current event is handled: counts it, and goes on to the next.
+    fn handled(&mut self, emitted_before: usize) {
+        let Some(work) = &mut self.work else { return };
+        let flags = work.batch().records()[work.next].flags;
+        let is_conditional = flags & crate::event::CONDITIONAL != 0;
+        let decision = match self.output.take_refusal() {
+            None => {
+                self.tally.matched += 1;
+                self.tally.emitted += self.output.mark().emitted() - emitted_before;
+                Destination::Taken
+            }
+            Some(refusal) => {
+                self.tally.filtered += 1;
+                self.tally.missing += usize::from(refusal == Refusal::Missing);
+                Destination::Refused
+            }
+        };
+        if is_conditional {
+            self.output.emit_input(work.batch(), work.next, decision);
+        }
+        work.next += 1;
+    }
+
+    fn panicked(&mut self, panic: String, ctx: &mut Context<Self>) {
+        self.stats.panics.add(1);
+        tracing::warn!(
+            handler = &*self.spec.handler,
+            lane = self.lane,
+            panic,
+            "the handler panicked and is built anew"
+        );
+        let broken = self.handler.take();
+        if let Err(panic) = guard::guard(|| drop(broken)) {
+            tracing::warn!(
+                handler = &*self.spec.handler,
+                panic,
+                "what was left of the handler panicked too"
+            );
+        }
+        match self.build() {
+            Ok(handler) => self.handler = Some(handler),
+            Err(error) => {
+                // What was handled is handed on; the rest is the next actor's.
+                self.lifeline.fail(error);
+                self.is_waiting = true;
+                self.commit();
+                ctx.terminate();
+                return;
+            }
+        }
+        self.failed(&HandlerError::retryable(panic), FailureClass::Panic, ctx);
+    }
+
+    /// Tries the event again, at first at once and then after a growing wait, or gives it up.
+    fn failed(&mut self, error: &HandlerError, class: FailureClass, ctx: &mut Context<Self>) {
+        let Some(work) = &self.work else { return };
+        self.stats.errors.add(1);
+        let failures = self.slot.count_failure(work.shipment(), work.next);
+        let (is_final, class, after) = match error {
+            HandlerError::Permanent(_) => (true, class, None),
+            HandlerError::Timeout(_) => (false, FailureClass::Timeout, None),
+            HandlerError::Retryable { after, .. } => (false, class, *after),
+        };
+        if is_final || failures >= self.spec.attempts {
+            return self.give_up(class, error.to_string(), failures);
+        }
+        self.stats.retries.add(1);
+        let wait = match (after, failures) {
+            (Some(after), _) => after,
+            (None, 1) => return,
+            (None, failures) => self
+                .spec
+                .backoff
+                .wait(failures - 1, crate::supervision::jitter_sample()),
+        };
+        self.is_waiting = true;
+        ctx.run_later(wait, |lane, ctx| {
+            lane.is_waiting = false;
+            lane.run(ctx);
+        });
+    }
+
+    /// Makes the current event a dead letter, and goes on to the next.
+    fn give_up(&mut self, class: FailureClass, reason: String, attempts: u32) {
+        let Some(work) = &mut self.work else { return };
+        let failure = Failure {
+            branch: self.branch.clone(),
+            class,
+            reason: reason.into(),
+            attempts,
+        };
+        self.tally.dead_lettered += 1;
+        let is_conditional =
+            work.batch().records()[work.next].flags & crate::event::CONDITIONAL != 0;
+        if is_conditional {
+            // It has gone a way of its own, so it is not unmatched.
+            self.output
+                .emit_input(work.batch(), work.next, Destination::Taken);
+        }
+        self.output.emit_input(
+            work.batch(),
+            work.next,
+            Destination::DeadLetter(Box::new(failure)),
+        );
+        work.next += 1;
+    }
+}

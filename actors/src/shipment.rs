@@ -1,0 +1,63 @@
+//! One batch on its way between two actors, and how far the receiver is with it: what a successor has to know.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::batch::EventBatch;
+use crate::dead_letter::Failure;
+
+/// A batch that was sent. Shared by the inlet, which keeps it until it is settled, and the receiver that works on it.
+#[derive(Debug)]
+pub(crate) struct Shipment {
+    /// The events.
+    pub(crate) batch: EventBatch,
+    /// Why each of them failed; empty unless the receiver is the dead-letter actor.
+    pub(crate) failures: Vec<Failure>,
+    /// When it was sent, for the queueing delay.
+    pub(crate) sent_at: Instant,
+    /// Events before this one are handled and their results handed on; written by a lane.
+    committed: AtomicUsize,
+    /// Ranges of events that a sink is through with though others of the batch are not.
+    ended: Mutex<Vec<Range<usize>>>,
+}
+
+impl Shipment {
+    pub(crate) fn new(batch: EventBatch, failures: Vec<Failure>) -> Self {
+        Self {
+            batch,
+            failures,
+            sent_at: Instant::now(),
+            committed: AtomicUsize::new(0),
+            ended: Mutex::default(),
+        }
+    }
+
+    /// Events whose results are handed on: they never come again, whatever happens to the lane.
+    pub(crate) fn committed(&self) -> usize {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// The events before `next` have their results handed on. Only the lane in charge may say so.
+    pub(crate) fn commit(&self, next: usize) -> Range<usize> {
+        self.committed.swap(next, Ordering::AcqRel)..next
+    }
+
+    /// A sink has delivered these events or given them up.
+    pub(crate) fn end(&self, events: Range<usize>) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        match ended.last_mut() {
+            Some(last) if last.end == events.start => last.end = events.end,
+            _ => ended.push(events),
+        }
+    }
+
+    /// Which events a sink has ended; what is left is its successor's.
+    pub(crate) fn ended(&self) -> Vec<Range<usize>> {
+        self.ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
