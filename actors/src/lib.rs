@@ -4,6 +4,7 @@
 //! Events flow source → router → lane → sink as [`EventBatch`]es. Each hop sends only with credit in hand (see
 //! [`mailbox`]); *custody* returns the credit, *done* ([`Origin`]) counts what every intake still waits for.
 
+mod actor_status;
 mod async_sink_actor;
 mod attempt;
 mod attribute_names;
@@ -45,6 +46,7 @@ mod types;
 mod work;
 mod worker;
 
+pub use actor_status::{ActorState, ActorStatus, ActorStatuses, LastFailure};
 pub use async_sink_actor::AsyncSinkActor;
 pub use batch::{
     Arena, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EventBatch, Intake, check_line, detached_types,
@@ -76,8 +78,8 @@ pub use start::{
 };
 pub use stats::{Counter, Gauge, HandlerStats, InFlight, Registry, SinkStats, SourceStats};
 pub use supervision::{
-    Backoff, ChildEvent, ChildSpec, ExitReason, Lifeline, Restart, RestartBudget, RootWatch,
-    StartError, Stop, Supervisor,
+    Backoff, ChildEvent, ChildHandle, ChildSpec, ExitReason, Lifeline, Restart, RestartBudget,
+    RootWatch, StartError, Stop, Supervisor,
 };
 pub use timestamp::is_rfc3339;
 pub use trial::{Outcome, Trial};

@@ -7,6 +7,8 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::Notify;
 
+use crate::actor_status::ActorStatuses;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -266,6 +268,8 @@ pub struct Registry {
     pub credits_in_use: Gauge,
     /// Actors started again after they failed.
     pub restarts: Counter,
+    /// The actors of the tree.
+    pub actors: ActorStatuses,
     sources: DashMap<String, Arc<SourceStats>>,
     source_count: AtomicUsize,
     handlers: DashMap<String, Arc<HandlerStats>>,

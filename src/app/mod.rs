@@ -122,9 +122,7 @@ fn outcome(drained: Drained, registry: &Registry) -> Outcome {
             "events were lost: a ledger does not balance, see the summary".to_owned(),
         ),
         Drained::Stopped(ExitReason::Failed(reason)) => Outcome::GaveUp(reason),
-        Drained::Stopped(ExitReason::Panicked) => {
-            Outcome::GaveUp("a supervisor panicked".to_owned())
-        }
+        Drained::Stopped(reason) => Outcome::GaveUp(format!("the root supervisor {reason}")),
         Drained::TimedOut(after) => Outcome::Failed(format!(
             "the drain was not done after {after:?}: {} events unfinished, none of them kept (durability: none)",
             registry.in_flight.get()

@@ -1,10 +1,13 @@
 //! What a supervisor and a child know of each other: the spec, the lifeline, and the messages between them.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::{Message, Recipient};
 use tokio::sync::oneshot;
 
+use crate::actor_status::ActorStatus;
 use crate::mailbox::control;
 
 /// When a child that ended is started again.
@@ -32,6 +35,26 @@ pub enum ExitReason {
     Failed(String),
     /// It panicked.
     Panicked,
+    /// It was lost without a word.
+    Killed,
+    /// A call of it took longer than it may, this long when it was seen. The actor may come back, and is not heard then.
+    Hung(Duration),
+    /// Its thread was taken from it, because a neighbour hung there: no failure of its own, so it is started again at
+    /// once and costs nothing of the restart budget.
+    Displaced,
+}
+
+impl fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Normal => f.write_str("ended unexpectedly"),
+            Self::Failed(error) => f.write_str(error),
+            Self::Panicked => f.write_str("panicked"),
+            Self::Killed => f.write_str("was lost"),
+            Self::Hung(time) => write!(f, "hung for {time:?}"),
+            Self::Displaced => f.write_str("lost its thread to a neighbour that hung"),
+        }
+    }
 }
 
 /// A child could not be started.
@@ -73,17 +96,14 @@ pub struct ChildSpec {
 #[derive(Debug)]
 pub struct Lifeline {
     holder: Holder,
+    status: Arc<ActorStatus>,
     /// Until the actor exists, losing the lifeline means that it could not be started.
     reason: ExitReason,
 }
 
 #[derive(Debug)]
 enum Holder {
-    Supervisor {
-        events: Recipient<ChildEvent>,
-        index: usize,
-        generation: u64,
-    },
+    Supervisor(ChildHandle),
     /// The process itself holds the root.
     Process {
         started: Option<oneshot::Sender<()>>,
@@ -91,6 +111,31 @@ enum Holder {
     },
     /// A connection's actor, whose end harms nobody.
     Nobody,
+}
+
+/// Reports the end of an actor that cannot report it itself, from any thread. It stands for one generation of the actor:
+/// what is reported of one that was replaced already, or twice, is ignored.
+#[derive(Clone, Debug)]
+pub struct ChildHandle {
+    events: Recipient<ChildEvent>,
+    index: usize,
+    generation: u64,
+}
+
+impl ChildHandle {
+    /// Tells the supervisor that the actor has ended, whatever it may still be doing.
+    pub fn report(&self, reason: ExitReason) {
+        self.send(News::Exited(reason));
+    }
+
+    fn send(&self, news: News) {
+        let event = ChildEvent {
+            index: self.index,
+            generation: self.generation,
+            news,
+        };
+        control(&self.events, event);
+    }
 }
 
 /// What the process hears of its root.
@@ -103,13 +148,20 @@ pub struct RootWatch {
 }
 
 impl Lifeline {
-    pub(crate) fn new(events: Recipient<ChildEvent>, index: usize, generation: u64) -> Self {
+    pub(crate) fn new(
+        events: Recipient<ChildEvent>,
+        index: usize,
+        generation: u64,
+        status: Arc<ActorStatus>,
+    ) -> Self {
+        let handle = ChildHandle {
+            events,
+            index,
+            generation,
+        };
         Self {
-            holder: Holder::Supervisor {
-                events,
-                index,
-                generation,
-            },
+            holder: Holder::Supervisor(handle),
+            status,
             reason: ExitReason::Failed("its thread is gone".to_owned()),
         }
     }
@@ -123,6 +175,7 @@ impl Lifeline {
                 started: Some(started),
                 exited: Some(exited),
             },
+            status: ActorStatus::detached(),
             reason: ExitReason::Normal,
         };
         let watch = RootWatch {
@@ -135,7 +188,21 @@ impl Lifeline {
     pub(crate) fn detached() -> Self {
         Self {
             holder: Holder::Nobody,
+            status: ActorStatus::detached(),
             reason: ExitReason::Normal,
+        }
+    }
+
+    /// What the outside sees of the actor, the same for all of its generations.
+    pub fn status(&self) -> &Arc<ActorStatus> {
+        &self.status
+    }
+
+    /// By which others report the end of this generation of the actor; `None` if it has no supervisor.
+    pub fn handle(&self) -> Option<ChildHandle> {
+        match &self.holder {
+            Holder::Supervisor(handle) => Some(handle.clone()),
+            Holder::Process { .. } | Holder::Nobody => None,
         }
     }
 
@@ -152,29 +219,17 @@ impl Lifeline {
 
     /// Says why the actor is about to end.
     pub fn fail(&mut self, reason: String) {
-        self.reason = ExitReason::Failed(reason);
+        self.end(ExitReason::Failed(reason));
+    }
+
+    /// Says how the actor is about to end.
+    pub fn end(&mut self, reason: ExitReason) {
+        self.reason = reason;
     }
 
     fn report(&mut self, news: News) {
         match (&mut self.holder, news) {
-            (
-                Holder::Supervisor {
-                    events,
-                    index,
-                    generation,
-                },
-                news,
-            ) => {
-                let (index, generation) = (*index, *generation);
-                control(
-                    events,
-                    ChildEvent {
-                        index,
-                        generation,
-                        news,
-                    },
-                );
-            }
+            (Holder::Supervisor(handle), news) => handle.send(news),
             (Holder::Process { started, .. }, News::Started) => answer(started.take(), ()),
             (Holder::Process { exited, .. }, News::Exited(reason)) => answer(exited.take(), reason),
             (Holder::Process { .. }, News::Spawned(_)) | (Holder::Nobody, _) => {}

@@ -9,6 +9,6 @@ pub use backoff::Backoff;
 pub(crate) use backoff::jitter_sample;
 pub use budget::RestartBudget;
 pub use child::{
-    ChildEvent, ChildSpec, ExitReason, Lifeline, Restart, RootWatch, StartError, Stop,
+    ChildEvent, ChildHandle, ChildSpec, ExitReason, Lifeline, Restart, RootWatch, StartError, Stop,
 };
 pub use supervisor::Supervisor;

@@ -8,6 +8,7 @@ use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler, Recipi
 use super::backoff::{Backoff, jitter_sample};
 use super::budget::RestartBudget;
 use super::child::{ChildEvent, ChildSpec, ExitReason, Lifeline, News, Restart, Stop};
+use crate::actor_status::{ActorState, ActorStatus};
 use crate::mailbox::control;
 use crate::stats::Registry;
 
@@ -29,6 +30,7 @@ pub struct Supervisor {
 
 struct Child {
     spec: ChildSpec,
+    status: Arc<ActorStatus>,
     generation: u64,
     failures: u32,
     state: ChildState,
@@ -65,6 +67,7 @@ impl Supervisor {
         let children = children
             .into_iter()
             .map(|spec| Child {
+                status: registry.actors.of(&path_below(lifeline.status(), &spec.id)),
                 spec,
                 generation: 0,
                 failures: 0,
@@ -107,7 +110,13 @@ impl Supervisor {
             generation = child.generation,
             "starting"
         );
-        let lifeline = Lifeline::new(ctx.address().recipient(), index, child.generation);
+        child.generation = child.status.start();
+        let lifeline = Lifeline::new(
+            ctx.address().recipient(),
+            index,
+            child.generation,
+            child.status.clone(),
+        );
         child.state = ChildState::Starting(None);
         (child.spec.start)(lifeline);
     }
@@ -140,6 +149,7 @@ impl Supervisor {
         let child = &mut self.children[index];
         if let ChildState::Starting(Some(stop)) = &child.state {
             child.state = ChildState::Up(stop.clone());
+            child.status.set(ActorState::Running);
         }
         if self.phase == Phase::Starting(index) {
             self.start_next(index + 1, ctx);
@@ -148,7 +158,15 @@ impl Supervisor {
 
     fn exited(&mut self, index: usize, reason: ExitReason, ctx: &mut Context<Self>) {
         let child = &mut self.children[index];
+        if let ChildState::Down | ChildState::BackingOff(_) = child.state {
+            // Reported by another before, and back only now.
+            return;
+        }
         child.state = ChildState::Down;
+        child.status.set(ActorState::Stopped);
+        if reason != ExitReason::Normal {
+            child.status.failed(reason.to_string());
+        }
         if let Phase::Stopping(stopping) = self.phase {
             if stopping == index {
                 self.stop_from(index, ctx);
@@ -179,11 +197,7 @@ impl Supervisor {
                 ?reason,
                 "the restart budget is used up"
             );
-            self.lifeline.fail(match reason {
-                ExitReason::Failed(error) => format!("{id}: {error}"),
-                ExitReason::Panicked => format!("{id}: panicked"),
-                ExitReason::Normal => format!("{id}: ended unexpectedly"),
-            });
+            self.lifeline.fail(format!("{id}: {reason}"));
             self.stop_all(ctx);
             return;
         }
@@ -192,7 +206,6 @@ impl Supervisor {
             child.failures = 0;
         }
         child.failures += 1;
-        child.generation += 1;
         let wait = self.backoff.wait(child.failures, jitter_sample());
         tracing::warn!(
             supervisor = self.name,
@@ -203,6 +216,8 @@ impl Supervisor {
             "restarting"
         );
         self.registry.restarts.add(1);
+        child.status.restarts.add(1);
+        child.status.set(ActorState::BackingOff);
         // A message to oneself, so that a stop can get in first.
         let timer = ctx.run_later(wait, move |supervisor, ctx| supervisor.start(index, ctx));
         child.state = ChildState::BackingOff(timer);
@@ -230,6 +245,7 @@ impl Supervisor {
                 ChildState::BackingOff(timer) => {
                     ctx.cancel_future(*timer);
                     child.state = ChildState::Down;
+                    child.status.set(ActorState::Stopped);
                     continue;
                 }
                 // One that does not exist yet is told as soon as it does.
@@ -272,6 +288,14 @@ impl Supervisor {
         {
             done();
         }
+    }
+}
+
+/// The path of a child of the actor at `parent`.
+fn path_below(parent: &ActorStatus, id: &str) -> String {
+    match parent.path().is_empty() {
+        true => id.to_owned(),
+        false => format!("{}/{id}", parent.path()),
     }
 }
 
