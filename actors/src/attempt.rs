@@ -24,8 +24,9 @@ impl HandlerActor {
         if work.used_up == Some(index) {
             return self.give_up(FailureClass::Timeout, HUNG.to_owned(), self.spec.attempts);
         }
-        self.calls += 1;
-        self.slot.enter(self.calls, index);
+        let call = self.calls.get() + 1;
+        self.calls.set(call);
+        self.slot.enter(call, index);
         let batch = work.batch();
         match handler {
             LaneHandler::Sync(handler) => {
@@ -52,6 +53,7 @@ impl HandlerActor {
                         let asked = Instant::now();
                         let answer = handler::within(self.spec.deadline, answer);
                         let answer = std::panic::AssertUnwindSafe(answer).catch_unwind();
+                        let answer = self.each_step_is_a_call(answer, index);
                         ctx.spawn(actix::fut::wrap_future::<_, Self>(answer).map(
                             move |answer, lane, ctx| {
                                 lane.is_waiting = false;
@@ -65,6 +67,23 @@ impl HandlerActor {
                 }
             }
         }
+    }
+
+    /// Lets the watchdog see when a step of the answer does not return.
+    fn each_step_is_a_call<F: Future>(
+        &self,
+        answer: F,
+        index: usize,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let (slot, calls) = (self.slot.clone(), self.calls.clone());
+        let mut answer = Box::pin(answer);
+        std::future::poll_fn(move |task| {
+            calls.set(calls.get() + 1);
+            slot.enter(calls.get(), index);
+            let step = answer.as_mut().poll(task);
+            slot.leave();
+            step
+        })
     }
 
     fn answered(

@@ -1,6 +1,8 @@
 //! The handler actor: one lane of a handler's pool, which takes events in order through its handler and recovers in place.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,8 +33,8 @@ pub struct HandlerActor {
     /// Its turn in the slot: it is in charge as long as no other actor has taken the place.
     generation: u64,
     pub(crate) handler: Option<LaneHandler>,
-    /// Calls of the handler so far.
-    pub(crate) calls: u64,
+    /// Calls of the handler so far. Shared with the call that waits for its answer, of which each step counts as one.
+    pub(crate) calls: Rc<Cell<u64>>,
     pub(crate) work: Option<Work>,
     inbox: VecDeque<Deliver>,
     pub(crate) output: LaneOutput,
@@ -60,11 +62,11 @@ impl HandlerActor {
         let types = TypeCache::new(spec.types.clone());
         let deriver = Deriver::new(&spec.service, &spec.handler);
         Self {
-            generation: slot.take_charge(&spec, ctx.address().recipient()),
+            generation: slot.take_charge(&spec, ctx.address().recipient(), lifeline.handle()),
             slot,
             lane,
             handler: None,
-            calls: 0,
+            calls: Rc::default(),
             inbox: VecDeque::new(),
             work: None,
             output: LaneOutput::new(types, deriver, spec.budget.clone()),
@@ -224,12 +226,21 @@ impl HandlerActor {
     }
 }
 
+impl Drop for HandlerActor {
+    fn drop(&mut self) {
+        // An actor that died in a call is not hung.
+        if self.slot.is_in_charge(self.generation) {
+            self.slot.leave();
+        }
+    }
+}
+
 impl Actor for HandlerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.lifeline.spawned(ctx.address().recipient());
-        self.slot.enter_building(self.calls);
+        self.slot.enter_building(self.calls.get());
         match self.build() {
             Ok(handler) => {
                 self.handler = Some(handler);

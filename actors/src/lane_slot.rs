@@ -12,6 +12,7 @@ use crate::lane_outlets::LaneOutlets;
 use crate::lane_spec::LaneSpec;
 use crate::mailbox::{Inlet, OutletReady};
 use crate::shipment::Shipment;
+use crate::supervision::{ChildHandle, ExitReason};
 use crate::worker::Worker;
 
 /// The place of one lane in its handler's pool, filled by one actor after the other.
@@ -27,6 +28,8 @@ pub struct LaneSlot {
 
 struct SlotState {
     worker: Arc<Worker>,
+    /// By which the end of the actor in charge is reported when it cannot do so itself.
+    child: Option<ChildHandle>,
     /// Made for the first actor, and handed from one to the next with what is gathered in them.
     outlets: Option<LaneOutlets>,
     failing: Option<Failing>,
@@ -46,6 +49,14 @@ pub(crate) struct Call {
     number: u64,
     /// The event's index in the oldest batch; `None` while the handler is built.
     pub(crate) index: Option<usize>,
+}
+
+impl Call {
+    #[cfg(test)]
+    pub(crate) fn of_event(number: u64) -> Self {
+        let index = Some(0);
+        Self { number, index }
+    }
 }
 
 /// In the word, a call's number lies above so many bits, and its event's index below. Zero is no call.
@@ -69,6 +80,7 @@ impl LaneSlot {
             inlet: Inlet::new(),
             state: Mutex::new(SlotState {
                 worker,
+                child: None,
                 outlets: None,
                 failing: None,
             }),
@@ -87,14 +99,24 @@ impl LaneSlot {
         Arc::clone(&self.lock().worker)
     }
 
-    /// Has the next actor started on another thread.
-    pub(crate) fn move_to(&self, worker: Arc<Worker>) {
-        self.lock().worker = worker;
+    /// Has the lane's supervisor start another actor on another thread; `reason` is what became of this one.
+    pub(crate) fn move_to(&self, worker: Arc<Worker>, reason: ExitReason) {
+        let mut state = self.lock();
+        state.worker = worker;
+        if let Some(child) = state.child.take() {
+            child.report(reason);
+        }
     }
 
     /// Puts a new actor in charge and fences the one before; returns the new one's generation.
-    pub(crate) fn take_charge(&self, spec: &LaneSpec, owner: Recipient<OutletReady>) -> u64 {
+    pub(crate) fn take_charge(
+        &self,
+        spec: &LaneSpec,
+        owner: Recipient<OutletReady>,
+        child: Option<ChildHandle>,
+    ) -> u64 {
         let mut state = self.lock();
+        state.child = child;
         match &mut state.outlets {
             Some(outlets) => {
                 outlets.readdress(&owner);

@@ -43,6 +43,7 @@ mod supervision;
 mod timestamp;
 mod trial;
 mod types;
+mod watchdog;
 mod work;
 mod worker;
 
@@ -84,4 +85,5 @@ pub use supervision::{
 pub use timestamp::is_rfc3339;
 pub use trial::{Outcome, Trial};
 pub use types::{TYPE_NAME_BYTES_MAX, TYPES_MAX, TypeCache, TypeId, TypeTable};
+pub use watchdog::{LEAKED_THREADS_MAX, NEIGHBOUR_TIMEOUT, Watchdog, Watched};
 pub use worker::{LeakedThreads, Worker};

@@ -203,6 +203,8 @@ pub struct HandlerStats {
     pub errors: Counter,
     /// Panics among the failed attempts.
     pub panics: Counter,
+    /// Calls that did not return within the deadline.
+    pub hangs: Counter,
     /// Attempts after the first.
     pub retries: Counter,
     /// Events given up.

@@ -67,7 +67,7 @@ impl Worker {
     }
 
     /// A new thread in the place of this one.
-    pub(crate) fn another(&self) -> Arc<Self> {
+    pub fn another(&self) -> Arc<Self> {
         Self::start(&self.leaked)
     }
 }

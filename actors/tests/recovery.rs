@@ -54,6 +54,7 @@ fn run(events: usize, lanes: usize, max_restarts: usize, tried: &Tried) -> Ended
         lanes,
         attempts: 3,
         max_restarts,
+        deadline: None,
         handler: Arc::new(tried.clone()),
     };
     pipeline.run()
@@ -121,4 +122,5 @@ fn a_lane_that_dies_leaves_its_events_to_the_next_one_in_order() {
     assert_delivered(&ended, 20_000, |number| number == 1_234);
     assert_eq!(ended.registry.restarts.get(), 5);
     assert_eq!(ended.registry.credits_in_use.get(), 0);
+    assert_eq!(ended.leaked.count(), 0);
 }

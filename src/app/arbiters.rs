@@ -31,6 +31,11 @@ impl Arbiters {
         }
     }
 
+    /// Threads that hang.
+    pub(super) fn leaked(&self) -> &Arc<LeakedThreads> {
+        &self.leaked
+    }
+
     /// The main thread's arbiter.
     pub(super) fn core() -> ArbiterHandle {
         Arbiter::current()

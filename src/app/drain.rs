@@ -59,15 +59,29 @@ impl StopSignals {
     }
 }
 
+/// What ends a run, other than a signal.
+pub(super) struct Reasons {
+    /// All sources have ended by themselves.
+    pub(super) sources_done: oneshot::Receiver<()>,
+    /// The root has ended.
+    pub(super) exited: oneshot::Receiver<ExitReason>,
+    /// Too many threads hang.
+    pub(super) exhausted: oneshot::Receiver<String>,
+}
+
 /// Waits for a reason to stop, stops the tree, and waits until it has.
 pub(super) async fn wait(
     mut signals: StopSignals,
     stop: Recipient<Stop>,
-    sources_done: oneshot::Receiver<()>,
-    exited: oneshot::Receiver<ExitReason>,
+    reasons: Reasons,
     timeout: Duration,
     health: &Health,
 ) -> Drained {
+    let Reasons {
+        sources_done,
+        exited,
+        exhausted,
+    } = reasons;
     // A root that is gone without a word can only have been dropped in a panic.
     let mut exited = exited
         .map(|reason| reason.unwrap_or(ExitReason::Panicked))
@@ -79,8 +93,21 @@ pub(super) async fn wait(
         }
     };
     let mut done = std::pin::pin!(done.fuse());
-    let is_signalled = futures::select_biased! {
+    let exhausted = async {
+        match exhausted.await {
+            Ok(reason) => reason,
+            Err(_) => futures::future::pending().await,
+        }
+    };
+    let mut exhausted = std::pin::pin!(exhausted.fuse());
+    let mut gave_up = None;
+    let is_limited = futures::select_biased! {
         reason = exited => return Drained::Stopped(reason),
+        reason = exhausted => {
+            tracing::error!(reason, ?timeout, "draining what can be drained");
+            gave_up = Some(reason);
+            true
+        }
         () = done => {
             tracing::info!("all sources are done");
             false
@@ -93,14 +120,14 @@ pub(super) async fn wait(
     let ordered_at = Instant::now();
     health.drain();
     stop_root(&stop);
-    let mut deadline = match is_signalled {
+    let mut deadline = match is_limited {
         true => tokio::time::sleep(timeout).boxed_local().fuse(),
         false => futures::future::pending().boxed_local().fuse(),
     };
     let is_interrupted = async {
         // Ctrl-C of a finite run that is nearly over still gets its drain; only then does the next one interrupt.
         let mut first = ordered_at;
-        if !is_signalled {
+        if !is_limited {
             signals.next().await;
             first = Instant::now();
         }
@@ -109,8 +136,14 @@ pub(super) async fn wait(
     let mut is_interrupted = std::pin::pin!(is_interrupted.fuse());
     debug_assert!(!is_interrupted.is_terminated(), "it has not been polled");
     futures::select_biased! {
-        reason = exited => Drained::Stopped(reason),
-        () = deadline => Drained::TimedOut(timeout),
+        reason = exited => match gave_up {
+            Some(reason) => Drained::Stopped(ExitReason::Failed(reason)),
+            None => Drained::Stopped(reason),
+        },
+        () = deadline => match gave_up {
+            Some(reason) => Drained::Stopped(ExitReason::Failed(reason)),
+            None => Drained::TimedOut(timeout),
+        },
         () = is_interrupted => Drained::Interrupted,
     }
 }

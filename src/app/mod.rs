@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_rt::System;
+use tokio::sync::oneshot;
 use veltrix_actors::{ExitReason, Registry, RootWatch, Stop, mailbox};
 
 use crate::admin::{self, Health};
 use crate::config::Config;
-use drain::{Drained, StopSignals};
+use drain::{Drained, Reasons, StopSignals};
 use tree::Tree;
 
 /// How a run ended; the exit code says it to whoever started the process.
@@ -80,6 +81,16 @@ async fn supervise(config: Config) -> Outcome {
             "service.admin.listen: cannot listen on {listen}: {error}"
         ));
     }
+    let (exhausted, is_exhausted) = oneshot::channel();
+    let watchdog = tree.watch(&config, move |reason| {
+        if exhausted.send(reason).is_err() {
+            tracing::debug!("the process is stopping already");
+        }
+    });
+    let _watchdog = match watchdog {
+        Ok(watchdog) => watchdog,
+        Err(error) => return Outcome::Failed(format!("cannot start the watchdog: {error}")),
+    };
     let status = status_line::show(registry.clone());
     let (stop, watch, sources_done) = tree.start(&config);
     let RootWatch {
@@ -95,15 +106,13 @@ async fn supervise(config: Config) -> Outcome {
             }
         }
     });
-    let drained = drain::wait(
-        signals,
-        stop,
+    let reasons = Reasons {
         sources_done,
         exited,
-        config.service.drain_timeout,
-        &health,
-    )
-    .await;
+        exhausted: is_exhausted,
+    };
+    let timeout = config.service.drain_timeout;
+    let drained = drain::wait(signals, stop, reasons, timeout, &health).await;
     status.finish();
     summary::log(&registry);
     outcome(drained, &registry)

@@ -1,6 +1,7 @@
 //! The supervision tree: the config's components as child specs, in the order in which they start.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use actix_rt::ArbiterHandle;
 use tokio::sync::oneshot;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    Backoff, ChildSpec, KeySelector, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Registry, Restart,
-    RestartBudget, RootWatch, Route, RouterSpec, SinkSpec, SourceSpec, Stop, Supervisor, Target,
-    TypeTable, Unmatched, start_dead_letters, start_lane, start_router, start_sink, start_source,
-    start_supervisor,
+    Backoff, ChildSpec, KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget,
+    Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec, SinkSpec, SourceSpec, Stop,
+    Supervisor, Target, TypeTable, Unmatched, Watchdog, Watched, start_dead_letters, start_lane,
+    start_router, start_sink, start_source, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
@@ -21,6 +22,9 @@ use crate::config::{self, Config, EventKey, HandlerConfig, Isolation, Supervisio
 
 /// How long an actor may take to stop once nothing is in flight any more.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// How long one call of a handler may block its thread if `supervision.deadline` does not say.
+const HANG_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the actors of one process share.
 pub(super) struct Tree {
@@ -32,6 +36,7 @@ pub(super) struct Tree {
     sinks: HashMap<String, Target>,
     /// Per handler the places of its lanes.
     lanes: HashMap<String, Vec<Arc<LaneSlot>>>,
+    leaked: Arc<LeakedThreads>,
 }
 
 impl Tree {
@@ -57,6 +62,7 @@ impl Tree {
         }
         Self {
             lanes: config.handlers.iter().map(lanes).collect(),
+            leaked: arbiters.leaked().clone(),
             types: Arc::default(),
             budget: MemoryBudget::new(config.service.memory),
             router: Inlet::new(),
@@ -77,6 +83,26 @@ impl Tree {
             budget: self.budget.clone(),
             types: self.types.clone(),
         }
+    }
+
+    /// Starts the watchdog over all lanes; it calls `exhausted` when too many threads hang.
+    pub(super) fn watch(
+        &self,
+        config: &Config,
+        exhausted: impl FnOnce(String) + Send + 'static,
+    ) -> io::Result<Watchdog> {
+        let lanes = config.handlers.iter().flat_map(|handler| {
+            let watched = |(lane, slot): (usize, &Arc<LaneSlot>)| Watched {
+                slot: slot.clone(),
+                handler: handler.name.as_str().into(),
+                stats: self.registry.handler(&handler.name),
+                lane,
+                deadline: handler.supervision.deadline.unwrap_or(HANG_TIMEOUT),
+            };
+            let slots = self.lanes[&handler.name].iter();
+            slots.enumerate().map(watched).collect::<Vec<_>>()
+        });
+        Watchdog::start(lanes.collect(), self.leaked.clone(), exhausted)
     }
 
     /// Starts the tree on the current arbiter. The last part of the answer resolves when all sources have ended.

@@ -9,10 +9,11 @@ use futures::future::LocalBoxFuture;
 use veltrix_actors::mailbox::{Inlet, control};
 use veltrix_actors::{
     AnySink, Backoff, ChildSpec, Event, ExitReason, HandlerFactory, Intake, KeySelector, LaneSlot,
-    LaneSpec, Lifeline, MemoryBudget, Registry, Restart, RestartBudget, Route, RouterSpec, Sink,
-    SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec, StartError, Stop,
-    Supervisor, Target, TypePattern, TypeTable, Unmatched, Worker, start_dead_letters, start_lane,
-    start_router, start_sink, start_source, start_supervisor,
+    LaneSpec, LeakedThreads, Lifeline, MemoryBudget, Registry, Restart, RestartBudget, Route,
+    RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec,
+    StartError, Stop, Supervisor, Target, TypePattern, TypeTable, Unmatched, Watchdog, Watched,
+    Worker, start_dead_letters, start_lane, start_router, start_sink, start_source,
+    start_supervisor,
 };
 
 /// What is tried.
@@ -21,6 +22,8 @@ pub(crate) struct Pipeline {
     pub(crate) lanes: usize,
     pub(crate) attempts: u32,
     pub(crate) max_restarts: usize,
+    /// Time for one call of the handler; if there is one, all lanes share a thread and are watched.
+    pub(crate) deadline: Option<Duration>,
     pub(crate) handler: Arc<dyn HandlerFactory>,
 }
 
@@ -30,6 +33,7 @@ pub(crate) struct Ended {
     pub(crate) numbers: Vec<usize>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) exit: ExitReason,
+    pub(crate) leaked: Arc<LeakedThreads>,
 }
 
 /// Events with their number as data and one of seven keys.
@@ -119,6 +123,7 @@ struct Shared {
     router: Arc<Inlet>,
     sink: Arc<Inlet>,
     collected: Collect,
+    leaked: Arc<LeakedThreads>,
 }
 
 impl Pipeline {
@@ -126,20 +131,37 @@ impl Pipeline {
     pub(crate) fn run(self) -> Ended {
         let shared = Shared::default();
         let (registry, collected) = (shared.registry.clone(), shared.collected.clone());
+        let leaked = shared.leaked.clone();
         let exit = System::new().block_on(self.supervise(shared));
         let numbers = std::mem::take(&mut *collected.0.lock().expect("set up by the test"));
         Ended {
             numbers,
             registry,
             exit,
+            leaked,
         }
     }
 
     async fn supervise(self, shared: Shared) -> ExitReason {
         let budget = MemoryBudget::new(16 << 20);
-        let lanes: Vec<Arc<LaneSlot>> = (0..self.lanes)
-            .map(|_| LaneSlot::new(Worker::start(&Arc::default())))
-            .collect();
+        let worker = Worker::start(&shared.leaked);
+        let worker = || match self.deadline {
+            Some(_) => worker.clone(),
+            None => worker.another(),
+        };
+        let lanes: Vec<Arc<LaneSlot>> = (0..self.lanes).map(|_| LaneSlot::new(worker())).collect();
+        let _watchdog = self.deadline.map(|deadline| {
+            let watched = |(lane, slot): (usize, &Arc<LaneSlot>)| Watched {
+                slot: slot.clone(),
+                handler: "tried".into(),
+                stats: shared.registry.handler("tried"),
+                lane,
+                deadline,
+            };
+            let watched = lanes.iter().enumerate().map(watched).collect();
+            let exhausted = |reason| panic!("{reason}");
+            Watchdog::start(watched, shared.leaked.clone(), exhausted).expect("a thread")
+        });
         let mut children = ends(&shared);
         children.extend(self.lanes(&shared, &lanes, &budget));
         children.push(router(&shared, &lanes));
