@@ -63,7 +63,7 @@ impl StopSignals {
 pub(super) async fn wait(
     mut signals: StopSignals,
     stop: Recipient<Stop>,
-    sources_done: oneshot::Receiver<()>,
+    all_done: oneshot::Receiver<()>,
     exited: oneshot::Receiver<ExitReason>,
     timeout: Duration,
     health: &Health,
@@ -72,19 +72,19 @@ pub(super) async fn wait(
     let mut exited = exited
         .map(|reason| reason.unwrap_or(ExitReason::Panicked))
         .fuse();
-    // Sources whose supervisor gave up are not done; the root's end tells of that.
+    // A root that gave up is not done; its end tells of that.
     let done = async {
-        if sources_done.await.is_err() {
+        if all_done.await.is_err() {
             futures::future::pending::<()>().await;
         }
     };
     let mut done = std::pin::pin!(done.fuse());
     let is_signalled = futures::select_biased! {
-        reason = exited => return Drained::Stopped(reason),
         () = done => {
             tracing::info!("all sources are done");
             false
         }
+        reason = exited => return Drained::Stopped(reason),
         signal = signals.next().fuse() => {
             tracing::info!(signal, ?timeout, "draining");
             true

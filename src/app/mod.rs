@@ -81,9 +81,10 @@ async fn supervise(config: Config) -> Outcome {
         ));
     }
     let status = status_line::show(registry.clone());
-    let (stop, watch, sources_done) = tree.start(&config);
+    let (stop, watch) = tree.start(&config);
     let RootWatch {
         started: up,
+        done,
         exited,
     } = watch;
     actix_rt::spawn({
@@ -98,7 +99,7 @@ async fn supervise(config: Config) -> Outcome {
     let drained = drain::wait(
         signals,
         stop,
-        sources_done,
+        done,
         exited,
         config.service.drain_timeout,
         &health,
