@@ -79,8 +79,8 @@ pub use start::{
 };
 pub use stats::{Counter, Gauge, HandlerStats, InFlight, Registry, SinkStats, SourceStats};
 pub use supervision::{
-    Backoff, ChildEvent, ChildHandle, ChildSpec, ExitReason, Lifeline, Restart, RestartBudget,
-    RootWatch, StartError, Stop, Supervisor,
+    AutoShutdown, Backoff, ChildEvent, ChildHandle, ChildSpec, ExitReason, Lifeline, Restart,
+    RestartBudget, RootWatch, StartError, Stop, Strategy, Supervisor,
 };
 pub use timestamp::is_rfc3339;
 pub use trial::{Outcome, Trial};

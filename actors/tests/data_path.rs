@@ -125,6 +125,7 @@ fn child(id: &str, restart: Restart, start: impl FnMut(Lifeline) + 'static) -> C
     ChildSpec {
         id: id.to_owned(),
         restart,
+        is_significant: false,
         shutdown: Duration::from_secs(30),
         start: Box::new(start),
     }
@@ -200,9 +201,13 @@ impl Tree {
             registry: self.registry.clone(),
         };
         let slot = self.lanes[number].clone();
-        child("lane", Restart::Permanent, move |lifeline| {
-            start_lane(spec.clone(), number, &slot, lifeline);
-        })
+        child(
+            &format!("lane-{number}"),
+            Restart::Permanent,
+            move |lifeline| {
+                start_lane(spec.clone(), number, &slot, lifeline);
+            },
+        )
     }
 
     fn router_child(&self) -> ChildSpec {

@@ -116,7 +116,7 @@ fn wait_until_reaped(ended: &Ended) {
 #[test]
 fn a_lane_that_hangs_is_replaced_and_the_one_that_wakes_up_late_is_fenced() {
     let hangs = Hangs::new(1_234, 1, 9_000);
-    let ended = run(20_000, 3, 10, &hangs);
+    let ended = run(20_000, 3, 1, &hangs);
     assert_delivered(&ended, 20_000, None);
     let stats = ended.registry.handler("tried");
     assert_eq!((stats.hangs.get(), stats.dead_lettered.get()), (1, 0));

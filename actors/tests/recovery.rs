@@ -105,7 +105,7 @@ fn a_lane_that_never_starts_uses_the_restarts_up() {
     let ExitReason::Failed(reason) = ended.exit else {
         panic!("{:?}", ended.exit);
     };
-    assert_eq!(reason, "lane: it is not there");
+    assert_eq!(reason, "lane-0: it is not there");
     assert_eq!(tried.builds.load(Ordering::Relaxed), 5);
     assert_eq!(ended.numbers.len(), 0);
 }

@@ -62,7 +62,7 @@ impl StopSignals {
 /// What ends a run, other than a signal.
 pub(super) struct Reasons {
     /// All sources have ended by themselves.
-    pub(super) sources_done: oneshot::Receiver<()>,
+    pub(super) done: oneshot::Receiver<()>,
     /// The root has ended.
     pub(super) exited: oneshot::Receiver<ExitReason>,
     /// Too many threads hang.
@@ -78,7 +78,7 @@ pub(super) async fn wait(
     health: &Health,
 ) -> Drained {
     let Reasons {
-        sources_done,
+        done,
         exited,
         exhausted,
     } = reasons;
@@ -86,9 +86,9 @@ pub(super) async fn wait(
     let mut exited = exited
         .map(|reason| reason.unwrap_or(ExitReason::Panicked))
         .fuse();
-    // Sources whose supervisor gave up are not done; the root's end tells of that.
+    // A root that gave up is not done; its end tells of that.
     let done = async {
-        if sources_done.await.is_err() {
+        if done.await.is_err() {
             futures::future::pending::<()>().await;
         }
     };
@@ -102,15 +102,15 @@ pub(super) async fn wait(
     let mut exhausted = std::pin::pin!(exhausted.fuse());
     let mut gave_up = None;
     let is_limited = futures::select_biased! {
+        () = done => {
+            tracing::info!("all sources are done");
+            false
+        }
         reason = exited => return Drained::Stopped(reason),
         reason = exhausted => {
             tracing::error!(reason, ?timeout, "draining what can be drained");
             gave_up = Some(reason);
             true
-        }
-        () = done => {
-            tracing::info!("all sources are done");
-            false
         }
         signal = signals.next().fuse() => {
             tracing::info!(signal, ?timeout, "draining");
@@ -135,15 +135,15 @@ pub(super) async fn wait(
     };
     let mut is_interrupted = std::pin::pin!(is_interrupted.fuse());
     debug_assert!(!is_interrupted.is_terminated(), "it has not been polled");
-    futures::select_biased! {
-        reason = exited => match gave_up {
-            Some(reason) => Drained::Stopped(ExitReason::Failed(reason)),
-            None => Drained::Stopped(reason),
-        },
-        () = deadline => match gave_up {
-            Some(reason) => Drained::Stopped(ExitReason::Failed(reason)),
-            None => Drained::TimedOut(timeout),
-        },
+    let drained = futures::select_biased! {
+        reason = exited => Drained::Stopped(reason),
+        () = deadline => Drained::TimedOut(timeout),
         () = is_interrupted => Drained::Interrupted,
+    };
+    match (gave_up, drained) {
+        (Some(reason), Drained::Stopped(_) | Drained::TimedOut(_)) => {
+            Drained::Stopped(ExitReason::Failed(reason))
+        }
+        (_, drained) => drained,
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use actix_rt::System;
 use tokio::sync::oneshot;
-use veltrix_actors::{ExitReason, Registry, RootWatch, Stop, mailbox};
+use veltrix_actors::{ExitReason, Registry, RootWatch, Stop, Watchdog, mailbox};
 
 use crate::admin::{self, Health};
 use crate::config::Config;
@@ -82,7 +82,8 @@ async fn supervise(config: Config) -> Outcome {
         ));
     }
     let (exhausted, is_exhausted) = oneshot::channel();
-    let watchdog = tree.watch(&config, move |reason| {
+    let (watched, leaked) = tree.watched(&config);
+    let watchdog = Watchdog::start(watched, leaked, move |reason| {
         if exhausted.send(reason).is_err() {
             tracing::debug!("the process is stopping already");
         }
@@ -92,9 +93,10 @@ async fn supervise(config: Config) -> Outcome {
         Err(error) => return Outcome::Failed(format!("cannot start the watchdog: {error}")),
     };
     let status = status_line::show(registry.clone());
-    let (stop, watch, sources_done) = tree.start(&config);
+    let (stop, watch) = tree.start(&config);
     let RootWatch {
         started: up,
+        done,
         exited,
     } = watch;
     actix_rt::spawn({
@@ -107,7 +109,7 @@ async fn supervise(config: Config) -> Outcome {
         }
     });
     let reasons = Reasons {
-        sources_done,
+        done,
         exited,
         exhausted: is_exhausted,
     };

@@ -1,19 +1,17 @@
 //! The supervision tree: the config's components as child specs, in the order in which they start.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
 use actix_rt::ArbiterHandle;
-use tokio::sync::oneshot;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    Backoff, ChildSpec, KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget,
-    Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec, SinkSpec, SourceSpec, Stop,
-    Supervisor, Target, TypeTable, Unmatched, Watchdog, Watched, start_dead_letters, start_lane,
-    start_router, start_sink, start_source, start_supervisor,
+    AutoShutdown, Backoff, ChildSpec, KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline,
+    MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec, SinkSpec,
+    SourceSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched, start_dead_letters,
+    start_lane, start_router, start_sink, start_source, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
@@ -85,12 +83,8 @@ impl Tree {
         }
     }
 
-    /// Starts the watchdog over all lanes; it calls `exhausted` when too many threads hang.
-    pub(super) fn watch(
-        &self,
-        config: &Config,
-        exhausted: impl FnOnce(String) + Send + 'static,
-    ) -> io::Result<Watchdog> {
+    /// The lanes that the watchdog is to watch, and its count of hung threads.
+    pub(super) fn watched(&self, config: &Config) -> (Vec<Watched>, Arc<LeakedThreads>) {
         let lanes = config.handlers.iter().flat_map(|handler| {
             let watched = |(lane, slot): (usize, &Arc<LaneSlot>)| Watched {
                 slot: slot.clone(),
@@ -102,21 +96,17 @@ impl Tree {
             let slots = self.lanes[&handler.name].iter();
             slots.enumerate().map(watched).collect::<Vec<_>>()
         });
-        Watchdog::start(lanes.collect(), self.leaked.clone(), exhausted)
+        (lanes.collect(), self.leaked.clone())
     }
 
-    /// Starts the tree on the current arbiter. The last part of the answer resolves when all sources have ended.
-    pub(super) fn start(
-        self,
-        config: &Config,
-    ) -> (Recipient<Stop>, RootWatch, oneshot::Receiver<()>) {
-        let (done, sources_done) = oneshot::channel();
+    /// Starts the tree on the current arbiter. It ends by itself once all sources have.
+    pub(super) fn start(self, config: &Config) -> (Recipient<Stop>, RootWatch) {
         let children = vec![
             self.dead_letters_child(),
             self.sinks_child(config),
             self.handlers_child(config),
             self.router_child(config),
-            self.sources_child(config, done),
+            self.sources_child(config),
         ];
         let (lifeline, watch) = Lifeline::root();
         // Nothing above the root could decide otherwise, so the first failure that reaches it ends the process.
@@ -128,8 +118,9 @@ impl Tree {
             Backoff::default(),
             self.registry.clone(),
             lifeline,
-        );
-        (start_supervisor(root), watch, sources_done)
+        )
+        .auto_shutdown(AutoShutdown::AnySignificant);
+        (start_supervisor(root), watch)
     }
 
     fn dead_letters_child(&self) -> ChildSpec {
@@ -160,26 +151,20 @@ impl Tree {
             })
             .collect();
         let registry = self.registry.clone();
-        supervisor_child(
-            "sinks",
-            SHUTDOWN,
-            &config.supervision,
-            registry,
-            move || {
-                let start = |(spec, inlet, arbiter): &(SinkSpec, Arc<Inlet>, ArbiterHandle)| {
-                    let (spec, inlet, arbiter) = (spec.clone(), inlet.clone(), arbiter.clone());
-                    child(
-                        &spec.name.clone(),
-                        Restart::Permanent,
-                        SHUTDOWN,
-                        move |lifeline| {
-                            start_sink(spec.clone(), inlet.clone(), &arbiter, lifeline);
-                        },
-                    )
-                };
-                sinks.iter().map(start).collect()
-            },
-        )
+        supervisor_child("sinks", &config.supervision, registry, move || {
+            let start = |(spec, inlet, arbiter): &(SinkSpec, Arc<Inlet>, ArbiterHandle)| {
+                let (spec, inlet, arbiter) = (spec.clone(), inlet.clone(), arbiter.clone());
+                child(
+                    &spec.name.clone(),
+                    Restart::Permanent,
+                    SHUTDOWN,
+                    move |lifeline| {
+                        start_sink(spec.clone(), inlet.clone(), &arbiter, lifeline);
+                    },
+                )
+            };
+            sinks.iter().map(start).collect()
+        })
     }
 
     fn handlers_child(&self, config: &Config) -> ChildSpec {
@@ -197,7 +182,6 @@ impl Tree {
         let registry = self.registry.clone();
         supervisor_child(
             "handlers",
-            SHUTDOWN,
             &config.supervision,
             registry.clone(),
             move || {
@@ -205,19 +189,13 @@ impl Tree {
                     |(spec, lanes, supervision): &(LaneSpec, Vec<Arc<LaneSlot>>, Supervision)| {
                         let (spec, lanes) = (spec.clone(), lanes.clone());
                         let (name, restart) = (spec.handler.clone(), restart(supervision));
-                        supervisor_child(
-                            &name,
-                            SHUTDOWN,
-                            supervision,
-                            registry.clone(),
-                            move || {
-                                lanes
-                                    .iter()
-                                    .enumerate()
-                                    .map(|(number, lane)| lane_child(&spec, restart, number, lane))
-                                    .collect()
-                            },
-                        )
+                        supervisor_child(&name, supervision, registry.clone(), move || {
+                            lanes
+                                .iter()
+                                .enumerate()
+                                .map(|(number, lane)| lane_child(&spec, restart, number, lane))
+                                .collect()
+                        })
                     };
                 handlers.iter().map(start).collect()
             },
@@ -244,7 +222,7 @@ impl Tree {
         })
     }
 
-    fn sources_child(&self, config: &Config, done: oneshot::Sender<()>) -> ChildSpec {
+    fn sources_child(&self, config: &Config) -> ChildSpec {
         let sources: Vec<_> = config
             .sources
             .iter()
@@ -262,37 +240,31 @@ impl Tree {
             .collect();
         let (registry, supervision) = (self.registry.clone(), config.supervision.clone());
         let shutdown = config.service.drain_timeout + SHUTDOWN;
-        let mut done = Some(done);
-        child("sources", Restart::Permanent, shutdown, move |lifeline| {
+        let sources = child("sources", Restart::Transient, shutdown, move |lifeline| {
             let start = |(spec, arbiter): &(SourceSpec, ArbiterHandle)| {
                 let (spec, arbiter) = (spec.clone(), arbiter.clone());
                 // Sources wait for their events to be finished when they stop: the drain's deadline is theirs.
-                child(
+                let source = child(
                     &spec.name.clone(),
                     Restart::Transient,
                     shutdown,
                     move |lifeline| {
                         start_source(spec.clone(), &arbiter, lifeline);
                     },
-                )
+                );
+                significant(source)
             };
             let children = sources.iter().map(start).collect();
-            let done = done.take();
             let supervisor = supervisor(
                 "sources",
                 children,
                 &supervision,
                 registry.clone(),
                 lifeline,
-            )
-            .stops_together()
-            .on_done(move || {
-                if done.is_some_and(|done| done.send(()).is_err()) {
-                    tracing::debug!("the process is stopping already");
-                }
-            });
-            start_supervisor(supervisor);
-        })
+            );
+            start_supervisor(supervisor.auto_shutdown(AutoShutdown::AllSignificant));
+        });
+        significant(sources)
     }
 
     fn lane_spec(&self, config: &Config, handler: &HandlerConfig) -> LaneSpec {
@@ -367,12 +339,13 @@ fn lane_child(spec: &LaneSpec, restart: Restart, number: usize, slot: &Arc<LaneS
 /// A supervisor as a child; its own children are made anew with it.
 fn supervisor_child(
     name: &str,
-    shutdown: Duration,
     supervision: &Supervision,
     registry: Arc<Registry>,
     children: impl Fn() -> Vec<ChildSpec> + 'static,
 ) -> ChildSpec {
     let (id, supervision) = (name.to_owned(), supervision.clone());
+    // Its children's deadlines bound it.
+    let shutdown = Duration::MAX;
     child(name, Restart::Permanent, shutdown, move |lifeline| {
         start_supervisor(supervisor(
             &id,
@@ -401,6 +374,14 @@ fn supervisor(
         registry,
         lifeline,
     )
+    .stops_together()
+}
+
+fn significant(child: ChildSpec) -> ChildSpec {
+    ChildSpec {
+        is_significant: true,
+        ..child
+    }
 }
 
 fn child(
@@ -412,6 +393,7 @@ fn child(
     ChildSpec {
         id: id.to_owned(),
         restart,
+        is_significant: false,
         shutdown,
         start: Box::new(start),
     }

@@ -37,9 +37,9 @@ impl RestartBudget {
         true
     }
 
-    /// Restarts spent within the period.
-    pub fn spent(&self) -> usize {
-        self.restarts.len()
+    /// The period that restarts are counted in.
+    pub(super) fn within(&self) -> Duration {
+        self.within
     }
 }
 

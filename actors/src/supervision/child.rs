@@ -86,7 +86,10 @@ pub struct ChildSpec {
     pub id: String,
     /// When it is started again.
     pub restart: Restart,
-    /// How long it may take to stop before it is given up.
+    /// Whether its end may end its supervisor (see `AutoShutdown`), if it is not started again.
+    pub is_significant: bool,
+    /// How long it may take to stop before it is given up; `Duration::MAX` for a supervisor, whose children's deadlines
+    /// bound it.
     pub shutdown: Duration,
     /// Starts a fresh actor on whatever arbiter is its place. The actor keeps the lifeline.
     pub start: Box<dyn FnMut(Lifeline)>,
@@ -107,6 +110,7 @@ enum Holder {
     /// The process itself holds the root.
     Process {
         started: Option<oneshot::Sender<()>>,
+        done: Option<oneshot::Sender<()>>,
         exited: Option<oneshot::Sender<ExitReason>>,
     },
     /// A connection's actor, whose end harms nobody.
@@ -143,6 +147,8 @@ impl ChildHandle {
 pub struct RootWatch {
     /// Resolves when the whole tree is up.
     pub started: oneshot::Receiver<()>,
+    /// Resolves when the root begins to stop because its significant children are done.
+    pub done: oneshot::Receiver<()>,
     /// Resolves when the root has ended.
     pub exited: oneshot::Receiver<ExitReason>,
 }
@@ -169,10 +175,12 @@ impl Lifeline {
     /// The lifeline of a tree's root, and what is heard by it.
     pub fn root() -> (Self, RootWatch) {
         let (started, watch_started) = oneshot::channel();
+        let (done, watch_done) = oneshot::channel();
         let (exited, watch_exited) = oneshot::channel();
         let lifeline = Self {
             holder: Holder::Process {
                 started: Some(started),
+                done: Some(done),
                 exited: Some(exited),
             },
             status: ActorStatus::detached(),
@@ -180,6 +188,7 @@ impl Lifeline {
         };
         let watch = RootWatch {
             started: watch_started,
+            done: watch_done,
             exited: watch_exited,
         };
         (lifeline, watch)
@@ -215,6 +224,13 @@ impl Lifeline {
     /// Reports that the actor is ready; its younger siblings are started then.
     pub fn started(&mut self) {
         self.report(News::Started);
+    }
+
+    /// Says that the actor begins to stop by itself because all is done; only the process wants to know.
+    pub(crate) fn done(&mut self) {
+        if let Holder::Process { done, .. } = &mut self.holder {
+            answer(done.take(), ());
+        }
     }
 
     /// Says why the actor is about to end.

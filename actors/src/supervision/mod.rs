@@ -1,8 +1,10 @@
-//! Supervision: children as data, ordered start, restart within a budget, reverse-order stop.
+//! Supervision by Erlang/OTP's rules: children as data, ordered start, restart within a budget, reverse-order stop.
 
 mod backoff;
 mod budget;
 mod child;
+mod children;
+mod strategy;
 mod supervisor;
 
 pub use backoff::Backoff;
@@ -11,4 +13,5 @@ pub use budget::RestartBudget;
 pub use child::{
     ChildEvent, ChildHandle, ChildSpec, ExitReason, Lifeline, Restart, RootWatch, StartError, Stop,
 };
+pub use strategy::{AutoShutdown, Strategy};
 pub use supervisor::Supervisor;

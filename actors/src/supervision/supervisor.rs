@@ -1,61 +1,62 @@
-//! The supervisor actor: starts its children in order, restarts the one that ended, stops them in reverse.
+//! The supervisor actor: starts its children in order, restarts what ended as its strategy says, stops them in reverse.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
-use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
+use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle};
+use tokio::time::Instant;
 
 use super::backoff::{Backoff, jitter_sample};
 use super::budget::RestartBudget;
-use super::child::{ChildEvent, ChildSpec, ExitReason, Lifeline, News, Restart, Stop};
-use crate::actor_status::{ActorState, ActorStatus};
-use crate::mailbox::control;
+use super::child::{ChildEvent, ChildSpec, ExitReason, Lifeline, News, Stop};
+use super::children::{ChildState, Children};
+use super::strategy::{self, AutoShutdown, Decision, Strategy};
+use crate::actor_status::ActorState;
 use crate::stats::Registry;
 
-/// One-for-one supervision of children that are given as data.
+/// Supervises children that are given as data, by the rules of Erlang/OTP.
 ///
-/// When its budget is used up it stops its children and fails itself, which its own supervisor decides about.
+/// When its budget is used up it stops its children, waits for them and fails itself, which its own supervisor decides
+/// about. Other than in OTP that is a failure, so a transient supervisor is started again after it; a child that cannot
+/// be started is tried again within the budget, at the first start as well; and restarts wait for a back-off.
 pub struct Supervisor {
     name: String,
-    children: Vec<Child>,
+    children: Children,
+    strategy: Strategy,
+    auto_shutdown: AutoShutdown,
     budget: RestartBudget,
     backoff: Backoff,
     registry: Arc<Registry>,
     phase: Phase,
+    plan: Plan,
     lifeline: Lifeline,
     stops_together: bool,
-    /// Called once when every child has ended normally and none will be started again.
-    on_done: Option<Box<dyn FnOnce()>>,
-}
-
-struct Child {
-    spec: ChildSpec,
-    status: Arc<ActorStatus>,
-    generation: u64,
-    failures: u32,
-    state: ChildState,
-}
-
-enum ChildState {
-    /// Not started, or ended for good.
-    Down,
-    /// Started and not ready; it can be stopped once it exists.
-    Starting(Option<Recipient<Stop>>),
-    Up(Recipient<Stop>),
-    BackingOff(SpawnHandle),
+    /// A significant child has ended before all were up; decided about once they are.
+    is_finished: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Waiting for the child of this number to be ready.
-    Starting(usize),
+    /// Not all children have been up yet.
+    Starting,
     Running,
-    /// Waiting for the child of this number to end; its deadline is `None` until it was told to.
-    Stopping(usize),
+    Stopping,
+}
+
+/// What is being done to children, one after the other: first some are stopped, then some are started.
+#[derive(Default)]
+struct Plan {
+    stop: VecDeque<usize>,
+    /// The back-off before the first start.
+    wait: Option<SpawnHandle>,
+    start: VecDeque<usize>,
+    /// The first of `start` has been begun.
+    is_begun: bool,
 }
 
 impl Supervisor {
-    /// A supervisor that starts `children` once it is started itself.
+    /// A supervisor that starts `children` once it is started itself. The root is called `name` in the log, all others by
+    /// their paths.
     pub fn new(
         name: impl Into<String>,
         children: Vec<ChildSpec>,
@@ -64,27 +65,38 @@ impl Supervisor {
         registry: Arc<Registry>,
         lifeline: Lifeline,
     ) -> Self {
-        let children = children
-            .into_iter()
-            .map(|spec| Child {
-                status: registry.actors.of(&path_below(lifeline.status(), &spec.id)),
-                spec,
-                generation: 0,
-                failures: 0,
-                state: ChildState::Down,
-            })
-            .collect();
+        let path = lifeline.status().path();
         Self {
-            name: name.into(),
-            children,
+            name: match path.is_empty() {
+                true => name.into(),
+                false => path.to_string(),
+            },
+            children: Children::new(children, lifeline.status(), &registry),
+            strategy: Strategy::default(),
+            auto_shutdown: AutoShutdown::default(),
             budget,
             backoff,
             registry,
-            phase: Phase::Starting(0),
+            phase: Phase::Starting,
+            plan: Plan::default(),
             lifeline,
             stops_together: false,
-            on_done: None,
+            is_finished: false,
         }
+    }
+
+    /// Whom a child that is started again takes along; nobody if not said.
+    #[must_use]
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Whether it ends with its significant children; not if not said.
+    #[must_use]
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.auto_shutdown = auto_shutdown;
+        self
     }
 
     /// Tells all children to stop before it waits for any of them: for children that do not need one another, and where
@@ -95,207 +107,230 @@ impl Supervisor {
         self
     }
 
-    /// Calls `done` once every child has ended normally and none will be started again.
-    #[must_use]
-    pub fn on_done(mut self, done: impl FnOnce() + 'static) -> Self {
-        self.on_done = Some(Box::new(done));
-        self
+    /// Goes on with the plan until there is something to wait for.
+    fn proceed(&mut self, ctx: &mut Context<Self>) {
+        while let Some(index) = self.plan.stop.front().copied() {
+            self.tell(index, ctx);
+            if self.children[index].is_alive() {
+                return;
+            }
+            self.plan.stop.pop_front();
+        }
+        if self.phase == Phase::Stopping {
+            ctx.stop();
+            return;
+        }
+        if self.plan.wait.is_some() || self.plan.is_begun {
+            return;
+        }
+        if let Some(index) = self.plan.start.front().copied() {
+            self.plan.is_begun = true;
+            self.start(index, ctx);
+        } else if self.phase == Phase::Starting {
+            self.phase = Phase::Running;
+            tracing::debug!(path = self.name, "all children are up");
+            self.lifeline.started();
+            if self.is_finished {
+                self.shut_down(ctx);
+            }
+        }
     }
 
     fn start(&mut self, index: usize, ctx: &mut Context<Self>) {
         let child = &mut self.children[index];
-        tracing::debug!(
-            supervisor = self.name,
-            child = child.spec.id,
-            generation = child.generation,
-            "starting"
-        );
-        child.generation = child.status.start();
-        let lifeline = Lifeline::new(
-            ctx.address().recipient(),
-            index,
-            child.generation,
-            child.status.clone(),
-        );
-        child.state = ChildState::Starting(None);
-        (child.spec.start)(lifeline);
-    }
-
-    fn spawned(&mut self, index: usize, stop: Recipient<Stop>) {
-        let is_stopping = matches!(self.phase, Phase::Stopping(_));
-        if self.phase == Phase::Stopping(index) || (is_stopping && self.stops_together) {
-            control(&stop, Stop);
-        }
-        let state = &mut self.children[index].state;
-        if let ChildState::Starting(_) = state {
-            *state = ChildState::Starting(Some(stop));
-        }
-    }
-
-    /// Starts the first child from `index` on that is not up, or reports that all are.
-    fn start_next(&mut self, index: usize, ctx: &mut Context<Self>) {
-        if index < self.children.len() {
-            self.phase = Phase::Starting(index);
-            self.start(index, ctx);
+        child.begin();
+        let (path, generation) = (child.path(), child.generation);
+        if generation == 1 {
+            tracing::debug!(path, generation, "starting");
         } else {
-            self.phase = Phase::Running;
-            tracing::debug!(supervisor = self.name, "all children are up");
-            self.lifeline.started();
-            self.check_done();
+            tracing::info!(path, generation, "starting again");
         }
+        let events = ctx.address().recipient();
+        let lifeline = Lifeline::new(events, index, generation, child.status.clone());
+        (child.spec.start)(lifeline);
     }
 
     fn up(&mut self, index: usize, ctx: &mut Context<Self>) {
         let child = &mut self.children[index];
-        if let ChildState::Starting(Some(stop)) = &child.state {
-            child.state = ChildState::Up(stop.clone());
-            child.status.set(ActorState::Running);
-        }
-        if self.phase == Phase::Starting(index) {
-            self.start_next(index + 1, ctx);
+        if child.up() {
+            let (path, generation) = (child.path(), child.generation);
+            tracing::debug!(path, generation, "started");
+            self.settled(index, ctx);
         }
     }
 
-    fn exited(&mut self, index: usize, reason: ExitReason, ctx: &mut Context<Self>) {
+    /// The child is up, or stays down: if it was waited for, the next one is started.
+    fn settled(&mut self, index: usize, ctx: &mut Context<Self>) {
+        if self.plan.is_begun && self.plan.start.front() == Some(&index) {
+            self.plan.start.pop_front();
+            self.plan.is_begun = false;
+        }
+        self.proceed(ctx);
+    }
+
+    fn exited(&mut self, index: usize, reason: &ExitReason, ctx: &mut Context<Self>) {
         let child = &mut self.children[index];
-        if let ChildState::Down | ChildState::BackingOff(_) = child.state {
-            // Reported by another before, and back only now.
+        if !child.is_alive() {
+            // It was given up, or others reported its end before it came back.
+            child.status.change(ActorState::Hung, ActorState::Stopped);
             return;
         }
-        child.state = ChildState::Down;
-        child.status.set(ActorState::Stopped);
-        if reason != ExitReason::Normal {
+        // Of one that is to stop anyway nothing follows.
+        let is_stopping = self.phase == Phase::Stopping || self.plan.stop.contains(&index);
+        let members = self
+            .children
+            .members(|index| self.plan.start.contains(&index));
+        let child = &mut self.children[index];
+        child.down(ActorState::Stopped);
+        let (path, generation) = (child.path(), child.generation);
+        if *reason == ExitReason::Normal {
+            tracing::debug!(path, generation, "stopped");
+        } else {
+            tracing::warn!(path, generation, %reason, "failed");
             child.status.failed(reason.to_string());
         }
-        if let Phase::Stopping(stopping) = self.phase {
-            if stopping == index {
-                self.stop_from(index, ctx);
-            }
-            return;
+        if is_stopping {
+            return self.proceed(ctx);
         }
-        let again = match child.spec.restart {
-            Restart::Permanent => true,
-            Restart::Transient => reason != ExitReason::Normal,
-            Restart::Temporary => false,
-        };
-        if again {
-            self.restart(index, &reason, ctx);
-        } else if self.phase == Phase::Starting(index) {
-            self.start_next(index + 1, ctx);
-        } else {
-            self.check_done();
+        match strategy::decide(self.strategy, self.auto_shutdown, &members, index, reason) {
+            Decision::Leave => {
+                self.settled(index, ctx);
+            }
+            Decision::ShutDown if self.phase == Phase::Starting => {
+                self.is_finished = true;
+                self.settled(index, ctx);
+            }
+            Decision::ShutDown => self.shut_down(ctx),
+            Decision::Restart { stop, start } => self.restart(index, reason, (stop, start), ctx),
         }
     }
 
-    fn restart(&mut self, index: usize, reason: &ExitReason, ctx: &mut Context<Self>) {
+    fn restart(
+        &mut self,
+        index: usize,
+        reason: &ExitReason,
+        (stop, start): (Vec<usize>, Vec<usize>),
+        ctx: &mut Context<Self>,
+    ) {
         let child = &mut self.children[index];
-        let id = child.spec.id.clone();
-        if !self.budget.spend(Instant::now()) {
-            tracing::error!(
-                supervisor = self.name,
-                child = id,
-                ?reason,
-                "the restart budget is used up"
-            );
-            self.lifeline.fail(format!("{id}: {reason}"));
-            self.stop_all(ctx);
-            return;
-        }
-        if self.budget.spent() == 1 {
-            // All was well for the whole period, so this is no repeated failure.
-            child.failures = 0;
-        }
-        child.failures += 1;
-        let wait = self.backoff.wait(child.failures, jitter_sample());
-        tracing::warn!(
-            supervisor = self.name,
-            child = id,
-            ?reason,
-            generation = child.generation,
-            ?wait,
-            "restarting"
-        );
+        let wait = if *reason == ExitReason::Displaced {
+            std::time::Duration::ZERO
+        } else if self.budget.spend(Instant::now().into_std()) {
+            let failures = child.count_failure(self.budget.within());
+            self.backoff.wait(failures, jitter_sample())
+        } else {
+            return self.escalate(index, reason, ctx);
+        };
+        let (path, generation) = (child.path(), child.generation);
+        tracing::warn!(path, generation, %reason, ?wait, "restarting");
         self.registry.restarts.add(1);
         child.status.restarts.add(1);
         child.status.set(ActorState::BackingOff);
-        // A message to oneself, so that a stop can get in first.
-        let timer = ctx.run_later(wait, move |supervisor, ctx| supervisor.start(index, ctx));
-        child.state = ChildState::BackingOff(timer);
+        // By a message to oneself, so that a stop can get in first.
+        if self.strategy == Strategy::OneForOne {
+            let timer = ctx.run_later(wait, move |supervisor, ctx| supervisor.start(index, ctx));
+            child.state = ChildState::BackingOff(timer);
+        } else {
+            let timer = ctx.run_later(wait, |supervisor, ctx| {
+                supervisor.plan.wait = None;
+                supervisor.proceed(ctx);
+            });
+            // It takes the place of a plan that is not carried out yet: its siblings are the same ones or more.
+            self.replace_plan(
+                Plan {
+                    stop: stop.into(),
+                    wait: Some(timer),
+                    start: start.into(),
+                    is_begun: false,
+                },
+                ctx,
+            );
+            self.proceed(ctx);
+        }
+    }
+
+    fn escalate(&mut self, index: usize, reason: &ExitReason, ctx: &mut Context<Self>) {
+        let child = &self.children[index];
+        tracing::error!(
+            path = self.name,
+            child = child.path(),
+            generation = child.generation,
+            %reason,
+            "the restart budget is used up, escalating"
+        );
+        self.lifeline.fail(format!("{}: {reason}", child.spec.id));
+        self.stop_all(ctx);
+    }
+
+    /// Its significant children are done.
+    fn shut_down(&mut self, ctx: &mut Context<Self>) {
+        tracing::debug!(path = self.name, "done");
+        self.lifeline.done();
+        self.stop_all(ctx);
+    }
+
+    fn replace_plan(&mut self, plan: Plan, ctx: &mut Context<Self>) {
+        let before = std::mem::replace(&mut self.plan, plan);
+        if let Some(timer) = before.wait {
+            ctx.cancel_future(timer);
+        }
     }
 
     /// Stops all children, the last one first, then itself.
     fn stop_all(&mut self, ctx: &mut Context<Self>) {
+        self.phase = Phase::Stopping;
+        for child in self.children.iter_mut() {
+            if let ChildState::BackingOff(timer) = child.state {
+                ctx.cancel_future(timer);
+                child.state = ChildState::Down;
+            }
+            child
+                .status
+                .change(ActorState::BackingOff, ActorState::Stopped);
+        }
+        let stop: VecDeque<_> = (0..self.children.len()).rev().collect();
         if self.stops_together {
-            for child in &self.children {
-                if let ChildState::Up(stop) | ChildState::Starting(Some(stop)) = &child.state {
-                    control(stop, Stop);
-                }
+            for index in &stop {
+                self.tell(*index, ctx);
             }
         }
-        self.stop_from(self.children.len(), ctx);
+        let plan = Plan {
+            stop,
+            ..Plan::default()
+        };
+        self.replace_plan(plan, ctx);
+        self.proceed(ctx);
     }
 
-    /// Stops the children before `index`, the last one first, then itself.
-    fn stop_from(&mut self, index: usize, ctx: &mut Context<Self>) {
-        for index in (0..index).rev() {
-            self.phase = Phase::Stopping(index);
-            let child = &mut self.children[index];
-            let stop = match &child.state {
-                ChildState::Down => continue,
-                ChildState::BackingOff(timer) => {
-                    ctx.cancel_future(*timer);
-                    child.state = ChildState::Down;
-                    child.status.set(ActorState::Stopped);
-                    continue;
-                }
-                // One that does not exist yet is told as soon as it does.
-                ChildState::Starting(stop) => stop.as_ref(),
-                ChildState::Up(stop) => Some(stop),
-            };
-            if let Some(stop) = stop {
-                control(stop, Stop);
-            }
+    /// Tells a child to stop, and gives it up once its deadline has passed.
+    fn tell(&mut self, index: usize, ctx: &mut Context<Self>) {
+        let child = &mut self.children[index];
+        if child.tell() {
             let (deadline, generation) = (child.spec.shutdown, child.generation);
+            tracing::debug!(path = child.path(), generation, ?deadline, "stopping");
             ctx.run_later(deadline, move |supervisor, ctx| {
-                supervisor.give_up(index, generation, ctx)
+                supervisor.give_up(index, generation, ctx);
             });
-            return;
         }
-        ctx.stop();
     }
 
     fn give_up(&mut self, index: usize, generation: u64, ctx: &mut Context<Self>) {
         let child = &mut self.children[index];
-        if self.phase == Phase::Stopping(index) && child.generation == generation {
+        if child.is_alive() && child.generation == generation {
+            let deadline = child.spec.shutdown;
+            let path = child.path();
             tracing::error!(
-                supervisor = self.name,
-                child = child.spec.id,
+                path,
+                generation,
+                ?deadline,
                 "did not stop within its deadline"
             );
-            child.state = ChildState::Down;
-            self.stop_from(index, ctx);
+            child
+                .status
+                .failed(format!("did not stop within {deadline:?}"));
+            child.down(ActorState::Hung);
+            self.proceed(ctx);
         }
-    }
-
-    fn check_done(&mut self) {
-        let all_down = self
-            .children
-            .iter()
-            .all(|child| matches!(child.state, ChildState::Down));
-        if self.phase == Phase::Running
-            && all_down
-            && let Some(done) = self.on_done.take()
-        {
-            done();
-        }
-    }
-}
-
-/// The path of a child of the actor at `parent`.
-fn path_below(parent: &ActorStatus, id: &str) -> String {
-    match parent.path().is_empty() {
-        true => id.to_owned(),
-        false => format!("{}/{id}", parent.path()),
     }
 }
 
@@ -304,7 +339,13 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.lifeline.spawned(ctx.address().recipient());
-        self.start_next(0, ctx);
+        if let Err(error) = self.children.check(self.auto_shutdown) {
+            self.lifeline.fail(error);
+            ctx.stop();
+            return;
+        }
+        self.plan.start = (0..self.children.len()).collect();
+        self.proceed(ctx);
     }
 }
 
@@ -312,13 +353,14 @@ impl Handler<ChildEvent> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, event: ChildEvent, ctx: &mut Context<Self>) {
-        if self.children[event.index].generation != event.generation {
+        let child = &mut self.children[event.index];
+        if child.generation != event.generation {
             return;
         }
         match event.news {
-            News::Spawned(stop) => self.spawned(event.index, stop),
+            News::Spawned(stop) => child.spawned(stop),
             News::Started => self.up(event.index, ctx),
-            News::Exited(reason) => self.exited(event.index, reason, ctx),
+            News::Exited(reason) => self.exited(event.index, &reason, ctx),
         }
     }
 }
@@ -327,8 +369,17 @@ impl Handler<Stop> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
-        if !matches!(self.phase, Phase::Stopping(_)) {
+        if self.phase != Phase::Stopping {
             self.stop_all(ctx);
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    /// One that is lost takes its children along, or its next generation would start them a second time.
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().rev() {
+            child.tell();
         }
     }
 }

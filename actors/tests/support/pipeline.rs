@@ -6,14 +6,14 @@ use std::time::Duration;
 use actix_rt::{Arbiter, System};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use veltrix_actors::mailbox::{Inlet, control};
+use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AnySink, Backoff, ChildSpec, Event, ExitReason, HandlerFactory, Intake, KeySelector, LaneSlot,
-    LaneSpec, LeakedThreads, Lifeline, MemoryBudget, Registry, Restart, RestartBudget, Route,
-    RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec,
-    StartError, Stop, Supervisor, Target, TypePattern, TypeTable, Unmatched, Watchdog, Watched,
-    Worker, start_dead_letters, start_lane, start_router, start_sink, start_source,
-    start_supervisor,
+    AnySink, AutoShutdown, Backoff, ChildSpec, Event, ExitReason, HandlerFactory, Intake,
+    KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget, Registry, Restart,
+    RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory,
+    SourcePort, SourceSpec, StartError, Supervisor, Target, TypePattern, TypeTable, Unmatched,
+    Watchdog, Watched, Worker, start_dead_letters, start_lane, start_router, start_sink,
+    start_source, start_supervisor,
 };
 
 /// What is tried.
@@ -109,6 +109,7 @@ fn child(id: &str, restart: Restart, start: impl FnMut(Lifeline) + 'static) -> C
     ChildSpec {
         id: id.to_owned(),
         restart,
+        is_significant: false,
         shutdown: Duration::from_secs(30),
         start: Box::new(start),
     }
@@ -165,8 +166,7 @@ impl Pipeline {
         let mut children = ends(&shared);
         children.extend(self.lanes(&shared, &lanes, &budget));
         children.push(router(&shared, &lanes));
-        let (done, sources_done) = tokio::sync::oneshot::channel();
-        children.push(self.source(&shared, &budget, done));
+        children.push(self.source(&shared, &budget));
         let (lifeline, watch) = Lifeline::root();
         let backoff = Backoff {
             min: Duration::from_millis(1),
@@ -176,12 +176,7 @@ impl Pipeline {
         let restarts = RestartBudget::new(self.max_restarts, Duration::from_secs(60));
         let registry = shared.registry.clone();
         let root = Supervisor::new("root", children, restarts, backoff, registry, lifeline);
-        let stop = start_supervisor(root);
-        actix_rt::spawn(async move {
-            if sources_done.await.is_ok() {
-                control(&stop, Stop);
-            }
-        });
+        start_supervisor(root.auto_shutdown(AutoShutdown::AnySignificant));
         let exited = tokio::time::timeout(Duration::from_secs(60), watch.exited);
         exited
             .await
@@ -217,20 +212,19 @@ impl Pipeline {
         };
         let lane = |(number, slot): (usize, &Arc<LaneSlot>)| {
             let (spec, slot) = (spec.clone(), slot.clone());
-            child("lane", Restart::Permanent, move |lifeline| {
-                start_lane(spec.clone(), number, &slot, lifeline);
-            })
+            child(
+                &format!("lane-{number}"),
+                Restart::Permanent,
+                move |lifeline| {
+                    start_lane(spec.clone(), number, &slot, lifeline);
+                },
+            )
         };
         slots.iter().enumerate().map(lane).collect()
     }
 
-    /// The source below a supervisor, which tells when it has no more to do.
-    fn source(
-        &self,
-        shared: &Shared,
-        budget: &Arc<MemoryBudget>,
-        done: tokio::sync::oneshot::Sender<()>,
-    ) -> ChildSpec {
+    /// The source, whose end ends the tree.
+    fn source(&self, shared: &Shared, budget: &Arc<MemoryBudget>) -> ChildSpec {
         let spec = SourceSpec {
             name: "numbers".into(),
             factory: Arc::new(Numbers(self.events)),
@@ -239,26 +233,13 @@ impl Pipeline {
             budget: budget.clone(),
             registry: shared.registry.clone(),
         };
-        let registry = shared.registry.clone();
-        let mut done = Some(done);
-        child("sources", Restart::Permanent, move |lifeline| {
-            let (spec, done) = (spec.clone(), done.take());
-            let source = child("numbers", Restart::Transient, move |lifeline| {
-                start_source(spec.clone(), &Arbiter::current(), lifeline);
-            });
-            let none = RestartBudget::new(0, Duration::ZERO);
-            let supervisor = Supervisor::new(
-                "sources",
-                vec![source],
-                none,
-                Backoff::default(),
-                registry.clone(),
-                lifeline,
-            );
-            start_supervisor(supervisor.on_done(move || {
-                assert!(done.is_some_and(|done| done.send(()).is_ok()));
-            }));
-        })
+        let source = child("numbers", Restart::Transient, move |lifeline| {
+            start_source(spec.clone(), &Arbiter::current(), lifeline);
+        });
+        ChildSpec {
+            is_significant: true,
+            ..source
+        }
     }
 }
 
