@@ -16,7 +16,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) async fn log(
     stderr: impl AsyncRead + Unpin,
     handler: String,
-    pid: u32,
+    pid: i32,
     owner: oneshot::Receiver<()>,
 ) {
     let mut show = |line: &str, suppressed: u32| {
