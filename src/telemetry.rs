@@ -42,13 +42,7 @@ pub(crate) fn start(format: LogFormat, level: LevelFilter) {
         }
     };
     if started.is_ok() {
-        std::panic::set_hook(Box::new(|panic| {
-            let location = panic.location().map(ToString::to_string);
-            let message = panic
-                .payload_as_str()
-                .unwrap_or("a panic without a message");
-            tracing::error!(location, message, "panic");
-        }));
+        veltrix_actors::install_panic_hook();
     }
 }
 
@@ -71,14 +65,19 @@ impl<'a> MakeWriter<'a> for AroundBars {
 }
 
 impl Write for AroundBars {
+    /// Writes all or, if standard error is gone, nothing: a line that cannot be written must not end what it tells of, as
+    /// it would by the subscriber's complaint about the error.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match TERMINAL.get() {
-            Some(bars) => bars.suspend(|| io::stderr().write(bytes)),
-            None => io::stderr().write(bytes),
-        }
+        let write = || io::stderr().lock().write_all(bytes);
+        let written = match TERMINAL.get() {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        };
+        drop(written);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }

@@ -291,12 +291,20 @@ fn http_survives_hostile_requests() {
 #[test]
 fn idle_and_trickling_connections_keep_nobody_out() {
     let (mut process, address) = http();
-    let event = event_line("a");
-    let request = format!(
-        "POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/cloudevents+json\r\nContent-Length: {}\r\n\r\n{event}",
-        event.len()
-    );
-    // As many as may be open: none says anything, or all stop in the head of their request.
+    let request = |id: &str, headers: &str| {
+        let event = event_line(id);
+        format!(
+            "POST /events HTTP/1.1\r\nHost: x\r\n{headers}Content-Type: application/cloudevents+json\r\nContent-Length: {}\r\n\r\n{event}",
+            event.len()
+        )
+    };
+    let answer_to_another = || {
+        exchange(
+            address,
+            request("other", "Connection: close\r\n").as_bytes(),
+        )
+    };
+    // As many as may be open: half say nothing, half stop in the head of their first request.
     let silent: Vec<_> = (0..50).map(|_| connect(address)).collect();
     let partial: Vec<_> = (0..50)
         .map(|_| {
@@ -305,18 +313,40 @@ fn idle_and_trickling_connections_keep_nobody_out() {
             stream
         })
         .collect();
-    let answer = exchange(
-        address,
-        request
-            .replace("Host: x", "Host: x\r\nConnection: close")
-            .as_bytes(),
-    );
-    assert_eq!(answer.status, 202, "they were closed in time");
+    assert_eq!(answer_to_another().status, 202, "they were closed in time");
     process.line();
     for mut stream in partial.into_iter().chain(silent) {
-        read_answer(&mut stream);
+        assert_eq!(read_answer(&mut stream).status, 408);
+    }
+    // As many again: each had a request answered and stops in the head of its second one.
+    let second: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = connect(address);
+            let whole = request("first", "");
+            stream.write_all(whole.as_bytes()).expect("sent");
+            assert!(read_head(&mut stream).starts_with("HTTP/1.1 202 "));
+            process.line();
+            stream.write_all(b"POST /events HT").expect("sent");
+            stream
+        })
+        .collect();
+    assert_eq!(answer_to_another().status, 202, "they were closed in time");
+    process.line();
+    for mut stream in second {
+        assert_eq!(read_answer(&mut stream).status, 408);
     }
     process.stop().assert_drained();
+}
+
+/// Reads an answer without a body, and leaves the connection open.
+fn read_head(stream: &mut std::net::TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("an answer");
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).expect("text")
 }
 
 #[test]

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
-use futures::FutureExt;
 
 use crate::dead_letter::FailureClass;
-use crate::guard;
+use crate::guard::{self, Panic};
 use crate::key::KeySelector;
 use crate::mailbox::{Deliver, OutletReady, Turn};
 use crate::outlet::Outlet;
@@ -99,13 +98,12 @@ impl AsyncSinkActor {
     fn attempt(&mut self, number: usize, events: Consignment, ctx: &mut Context<Self>) {
         self.slots[number].is_busy = true;
         let copy = events.clone();
-        match guard::guard(|| self.sink.deliver(number, copy)) {
+        match guard::guard("sink", &self.spec.name, || self.sink.deliver(number, copy)) {
             Ok(delivery) => {
-                let delivery = std::panic::AssertUnwindSafe(delivery).catch_unwind();
+                let delivery = guard::guarded("sink", &self.spec.name, delivery);
                 ctx.spawn(actix::fut::wrap_future::<_, Self>(delivery).map(
                     move |result, actor, ctx| {
-                        let result =
-                            result.unwrap_or_else(|panic| Err(panicked(&guard::message(&*panic))));
+                        let result = result.unwrap_or_else(|panic| Err(panicked(&panic)));
                         actor.ended(number, events, result, ctx);
                     },
                 ));
@@ -219,7 +217,7 @@ impl AsyncSinkActor {
     }
 }
 
-fn panicked(panic: &str) -> DeliveryError {
+fn panicked(panic: &Panic) -> DeliveryError {
     DeliveryError::Permanent(format!("the sink panicked: {panic}"))
 }
 

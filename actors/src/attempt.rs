@@ -1,12 +1,12 @@
 //! One attempt of a lane at one event, and what follows from how it ends: results, another attempt, or a dead letter.
 
+use std::pin::Pin;
 use std::time::Instant;
 
 use actix::prelude::{ActorContext, ActorFutureExt, AsyncContext, Context};
-use futures::FutureExt;
 
 use crate::dead_letter::{Failure, FailureClass};
-use crate::guard;
+use crate::guard::{self, Panic};
 use crate::handler::{self, HandlerError, LaneHandler, Refusal, Reply};
 use crate::lane::HandlerActor;
 use crate::output::Destination;
@@ -33,7 +33,9 @@ impl HandlerActor {
                 let mark = self.output.mark();
                 let mut output = self.output.for_event(batch, index);
                 let event = batch.event(index);
-                match guard::guard(|| handler.handle(&event, &mut output)) {
+                match guard::guard("handler", &self.spec.handler, || {
+                    handler.handle(&event, &mut output)
+                }) {
                     Ok(Ok(())) => self.handled(mark.emitted()),
                     Ok(Err(error)) => {
                         self.output.truncate(mark);
@@ -47,12 +49,12 @@ impl HandlerActor {
             }
             LaneHandler::Async(handler) => {
                 let event = batch.event(index);
-                match guard::guard(|| handler.handle(&event)) {
+                match guard::guard("handler", &self.spec.handler, || handler.handle(&event)) {
                     Ok(answer) => {
                         self.is_waiting = true;
                         let asked = Instant::now();
-                        let answer = handler::within(self.spec.deadline, answer);
-                        let answer = std::panic::AssertUnwindSafe(answer).catch_unwind();
+                        let answer = Box::pin(handler::within(self.spec.deadline, answer));
+                        let answer = guard::guarded("handler", &self.spec.handler, answer);
                         let answer = self.each_step_is_a_call(answer, index);
                         ctx.spawn(actix::fut::wrap_future::<_, Self>(answer).map(
                             move |answer, lane, ctx| {
@@ -70,17 +72,16 @@ impl HandlerActor {
     }
 
     /// Lets the watchdog see when a step of the answer does not return.
-    fn each_step_is_a_call<F: Future>(
+    fn each_step_is_a_call<F: Future + Unpin>(
         &self,
-        answer: F,
+        mut answer: F,
         index: usize,
     ) -> impl Future<Output = F::Output> + use<F> {
         let (slot, calls) = (self.slot.clone(), self.calls.clone());
-        let mut answer = Box::pin(answer);
         std::future::poll_fn(move |task| {
             calls.set(calls.get() + 1);
             slot.enter(calls.get(), index);
-            let step = answer.as_mut().poll(task);
+            let step = Pin::new(&mut answer).poll(task);
             slot.leave();
             step
         })
@@ -88,7 +89,7 @@ impl HandlerActor {
 
     fn answered(
         &mut self,
-        answer: std::thread::Result<Result<Reply, HandlerError>>,
+        answer: Result<Result<Reply, HandlerError>, Panic>,
         ctx: &mut Context<Self>,
     ) {
         let Some(work) = &self.work else { return };
@@ -96,7 +97,7 @@ impl HandlerActor {
         let written = match answer {
             Ok(Ok(reply)) => self.output.for_event(work.batch(), work.next).reply(reply),
             Ok(Err(error)) => Err(error),
-            Err(panic) => return self.panicked(guard::message(&*panic), ctx),
+            Err(panic) => return self.panicked(panic, ctx),
         };
         match written {
             Ok(()) => self.handled(mark.emitted()),
@@ -130,22 +131,17 @@ impl HandlerActor {
         work.next += 1;
     }
 
-    fn panicked(&mut self, panic: String, ctx: &mut Context<Self>) {
+    fn panicked(&mut self, panic: Panic, ctx: &mut Context<Self>) {
         self.stats.panics.add(1);
-        tracing::warn!(
+        // The panic itself is logged by its guard, within a rate.
+        tracing::debug!(
             handler = &*self.spec.handler,
             lane = self.lane,
-            panic,
-            "the handler panicked and is built anew"
+            "the handler is built anew"
         );
         let broken = self.handler.take();
-        if let Err(panic) = guard::guard(|| drop(broken)) {
-            tracing::warn!(
-                handler = &*self.spec.handler,
-                panic,
-                "what was left of the handler panicked too"
-            );
-        }
+        // It is logged if this panics too, and what is left of the handler is lost then.
+        drop(guard::guard("handler", &self.spec.handler, || drop(broken)));
         match self.build() {
             Ok(handler) => self.handler = Some(handler),
             Err(error) => {
@@ -157,7 +153,11 @@ impl HandlerActor {
                 return;
             }
         }
-        self.failed(&HandlerError::retryable(panic), FailureClass::Panic, ctx);
+        self.failed(
+            &HandlerError::retryable(panic.message),
+            FailureClass::Panic,
+            ctx,
+        );
     }
 
     /// Tries the event again, at first at once and then after a growing wait, or gives it up.

@@ -83,7 +83,9 @@ impl HandlerActor {
     }
 
     pub(crate) fn build(&self) -> Result<LaneHandler, String> {
-        match guard::guard(|| self.spec.factory.build(self.lane)) {
+        match guard::guard("handler", &self.spec.handler, || {
+            self.spec.factory.build(self.lane)
+        }) {
             Ok(Ok(handler)) => Ok(handler),
             Ok(Err(error)) => Err(error.to_string()),
             Err(panic) => Err(format!("the factory panicked: {panic}")),

@@ -21,12 +21,14 @@ mod lane;
 mod lane_outlets;
 mod lane_slot;
 mod lane_spec;
+mod log_limit;
 pub mod mailbox;
 mod members;
 mod memory;
 mod origin;
 mod outlet;
 mod output;
+mod panic_hook;
 mod pattern;
 mod plain_envelope;
 mod route_table;
@@ -55,6 +57,7 @@ pub use batch::{
 pub use dead_letter::{DeadLetterActor, Failure, FailureClass};
 pub use envelope::{ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DEPTH_MAX, EnvelopeError};
 pub use event::{Event, EventRecord};
+pub use guard::Panic;
 pub use handler::{
     AsyncHandler, Handler, HandlerError, HandlerFactory, LaneHandler, Refusal, Reply, ReplyResult,
 };
@@ -62,10 +65,12 @@ pub use key::KeySelector;
 pub use lane::HandlerActor;
 pub use lane_slot::LaneSlot;
 pub use lane_spec::{LaneSpec, Target};
+pub use log_limit::LogLimit;
 pub use memory::{Charge, MemoryBudget};
 pub use origin::Origin;
 pub use outlet::Outlet;
 pub use output::{Output, RESULT_BYTES_MAX, RESULTS_PER_EVENT_MAX};
+pub use panic_hook::{install_panic_hook, panics_total};
 pub use pattern::{PatternError, Segment, TypePattern};
 pub use route_table::{HandlerIndex, RouteTable};
 pub use router::{Route, RouterActor, RouterSpec, Unmatched};

@@ -31,7 +31,7 @@ pub struct SinkSpec {
 
 impl SinkSpec {
     pub(crate) fn build(&self) -> Result<AnySink, StartError> {
-        match guard::guard(|| self.factory.build()) {
+        match guard::guard("sink", &self.name, || self.factory.build()) {
             Ok(built) => built,
             Err(panic) => Err(StartError(format!("the factory panicked: {panic}"))),
         }
@@ -106,7 +106,8 @@ impl SinkActor {
             if refused.iter().any(|refused| refused.contains(&index)) {
                 continue;
             }
-            let appended = match guard::guard(|| self.sink.append(&event)) {
+            let appended = match guard::guard("sink", &self.spec.name, || self.sink.append(&event))
+            {
                 Ok(appended) => appended,
                 Err(panic) => Err(format!("the sink panicked: {panic}")),
             };
@@ -130,7 +131,7 @@ impl SinkActor {
     }
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        let flushed = match guard::guard(|| self.sink.flush()) {
+        let flushed = match guard::guard("sink", &self.spec.name, || self.sink.flush()) {
             Ok(flushed) => flushed,
             Err(panic) => Err(format!("the sink panicked: {panic}")),
         };

@@ -4,9 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
-use futures::FutureExt;
 
-use crate::guard;
+use crate::guard::{self, Panic};
 use crate::mailbox::{OutletReady, Turn};
 use crate::source::{Source, SourceFactory, SourceSpec};
 use crate::source_port::{Admission, SUBMITTED_EVENTS_MAX, SourcePort, Submit};
@@ -70,20 +69,18 @@ impl SourceActor {
     fn build(&mut self) -> Result<Box<dyn Source>, String> {
         match (self.source.take(), &self.factory) {
             (Some(source), _) => Ok(source),
-            (None, Some(factory)) => match guard::guard(|| factory.build()) {
-                Ok(Ok(source)) => Ok(source),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(panic) => Err(format!("the factory panicked: {panic}")),
-            },
+            (None, Some(factory)) => {
+                match guard::guard("source", self.port.name(), || factory.build()) {
+                    Ok(Ok(source)) => Ok(source),
+                    Ok(Err(error)) => Err(error.to_string()),
+                    Err(panic) => Err(format!("the factory panicked: {panic}")),
+                }
+            }
             (None, None) => Err("a connection cannot be started again".to_owned()),
         }
     }
 
-    fn ended(
-        &mut self,
-        result: std::thread::Result<Result<(), StartError>>,
-        ctx: &mut Context<Self>,
-    ) {
+    fn ended(&mut self, result: Result<Result<(), StartError>, Panic>, ctx: &mut Context<Self>) {
         let name = self.port.name().to_owned();
         // One that failed is started again at once; its events are on their way without it.
         self.waits_for_finished &= matches!(result, Ok(Ok(())));
@@ -96,8 +93,6 @@ impl SourceActor {
                 self.lifeline.fail(error.to_string());
             }
             Err(panic) => {
-                let panic = guard::message(&*panic);
-                tracing::error!(source = name, panic, "the source panicked");
                 self.lifeline.fail(format!("panicked: {panic}"));
             }
         }
@@ -122,7 +117,7 @@ impl SourceActor {
 
     fn spawn(
         &self,
-        future: impl Future<Output = std::thread::Result<Result<(), StartError>>> + 'static,
+        future: impl Future<Output = Result<Result<(), StartError>, Panic>> + 'static,
         ctx: &mut Context<Self>,
     ) {
         ctx.spawn(
@@ -149,10 +144,13 @@ impl Actor for SourceActor {
                     actix::fut::wrap_future::<_, Self>(ready)
                         .map(|(), actor, _| actor.lifeline.started()),
                 );
-                let run = guard::guard(|| source.run(self.port.clone()));
+                let run =
+                    guard::guard("source", self.port.name(), || source.run(self.port.clone()));
                 match run {
-                    Ok(run) => self.spawn(std::panic::AssertUnwindSafe(run).catch_unwind(), ctx),
-                    Err(panic) => self.ended(Err(Box::new(panic)), ctx),
+                    Ok(run) => {
+                        self.spawn(guard::guarded("source", &self.port.shared.name, run), ctx)
+                    }
+                    Err(panic) => self.ended(Err(panic), ctx),
                 }
             }
             Err(error) => {

@@ -99,11 +99,13 @@ impl Trial {
         line: &str,
     ) -> Result<Outcome, HandlerError> {
         self.run(line, |event, out| {
-            guard::guard(|| handler.handle(event, out)).unwrap_or_else(|panic| {
-                Err(HandlerError::permanent(format!(
-                    "the handler panicked: {panic}"
-                )))
-            })
+            guard::guard("handler", "trial", || handler.handle(event, out)).unwrap_or_else(
+                |panic| {
+                    Err(HandlerError::permanent(format!(
+                        "the handler panicked: {panic}"
+                    )))
+                },
+            )
         })
     }
 

@@ -16,6 +16,7 @@ use veltrix_actors::{ExitReason, Registry, RootWatch, Stop, Watchdog, mailbox};
 
 use crate::admin::{self, Health};
 use crate::config::Config;
+use crate::handlers::exec::KillOnExit;
 use drain::{Drained, Reasons, StopSignals};
 use tree::Tree;
 
@@ -43,6 +44,8 @@ impl Outcome {
 
 /// Runs the config until its sources are done or the process is told to stop, and drains.
 pub(crate) fn run(config: Config) -> Outcome {
+    // The lanes that are left in an unfinished run, or hang, cannot end their own.
+    let _children = KillOnExit;
     let outcome = match data_dir::lock(&config.service.data_dir) {
         Ok(lock) => {
             let system = System::new();

@@ -71,6 +71,11 @@ impl Process {
         self.folder.path()
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The process's standard input, if it was started with a pipe.
     pub(crate) fn input(&mut self) -> std::process::ChildStdin {
         self.child.stdin.take().expect("started with a pipe")

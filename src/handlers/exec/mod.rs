@@ -1,6 +1,7 @@
 //! `type: exec`: a child process per lane, in any language: an event a line in, an answer a line out.
 
 mod answer;
+mod group;
 mod options;
 mod process;
 mod stderr_log;
@@ -17,6 +18,7 @@ use veltrix_actors::{
 };
 
 use self::answer::Wrong;
+pub(crate) use self::group::KillOnExit;
 use self::options::Command;
 pub(crate) use self::options::{ExecFactory, ExecOptions, prepare};
 use self::process::Process;
@@ -74,6 +76,14 @@ impl AsyncHandler for ExecHandler {
                     return Err(HandlerError::retryable(reason));
                 }
                 Err(_) => {
+                    let handler = &command.handler;
+                    let pid = process.pid.as_raw_pid();
+                    tracing::warn!(
+                        handler,
+                        pid,
+                        timeout = ?command.timeout,
+                        "the command did not answer in time: it is killed with its children, and started anew"
+                    );
                     process.end().await;
                     return Err(HandlerError::Timeout(command.timeout));
                 }

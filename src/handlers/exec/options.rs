@@ -16,8 +16,10 @@ use crate::config::DurationText;
 /// from its standard input and answers each with exactly one line of at most 16 MiB on its standard output: an event is
 /// the result, an array of events any number of results, `null` none, and an object without `specversion` is the `data`
 /// of a derived result. It must flush after each line, and end with its input. What it writes to standard error is
-/// logged. If it ends, answers something else or not in time, its process group is killed and the event tried again
-/// with a fresh child.
+/// logged. If it ends, answers something else or not in time, its process group (it and all that it started, unless in a
+/// group of their own) is killed and the event tried again with a fresh child. The group is killed with its lane and when
+/// Veltrix ends, too. Where Veltrix itself is killed (SIGKILL) it cannot do so: the child's input ends then, and with it
+/// the child.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExecOptions {

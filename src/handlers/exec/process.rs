@@ -5,11 +5,12 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use futures::FutureExt;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Pid;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::oneshot;
 
+use super::group::{self, Group};
 use super::options::Command;
 use super::stderr_log;
 
@@ -18,11 +19,14 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Time for a killed child to be gone; only one stuck in the kernel takes longer, and is reaped in the background.
 const REAP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A running child. Dropping it kills its group, and the runtime reaps it.
+/// A running child. Dropping it kills its group and has it reaped in the background.
 #[derive(Debug)]
 pub(super) struct Process {
-    child: Child,
-    group: Option<Pid>,
+    pub(super) pid: Pid,
+    /// There until it is killed.
+    group: Option<Group>,
+    /// There until it is reaped.
+    child: Option<Child>,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
     /// Dropped with the process, which tells the log of its standard error to end.
@@ -57,18 +61,28 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| failed(&error.to_string()))?;
-        let pid = child.id();
+        let pid = child
+            .id()
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        // First of all, so that whatever happens now kills it.
+        let group = pid.map(Group::of);
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(pid), (Some(stdin), Some(stdout), Some(stderr))) = (pid, pipes) else {
             return Err(failed("it has no pipes"));
         };
         let (owner, is_owned) = oneshot::channel();
-        let log = stderr_log::log(stderr, command.handler.clone(), pid, is_owned);
+        let number = pid.as_raw_pid();
+        let log = stderr_log::log(stderr, command.handler.clone(), number, is_owned);
         actix_rt::spawn(log);
-        tracing::debug!(handler = command.handler, pid, "started the command");
+        tracing::debug!(
+            handler = command.handler,
+            pid = number,
+            "started the command"
+        );
         Ok(Self {
-            child,
-            group: i32::try_from(pid).ok().and_then(Pid::from_raw),
+            pid,
+            group,
+            child: Some(child),
             stdin,
             stdout: BufReader::new(stdout),
             _stderr_log: owner,
@@ -97,27 +111,26 @@ impl Process {
 
     /// Kills the group and reaps the child; its status if it had ended by itself or ends now.
     pub(super) async fn end(mut self) -> Option<ExitStatus> {
-        self.kill();
-        match tokio::time::timeout(REAP_TIMEOUT, self.child.wait()).await {
-            Ok(Ok(status)) => Some(status),
-            Ok(Err(_)) | Err(_) => None,
-        }
-    }
-
-    /// Kills the group once: after the child is reaped, its number may belong to somebody else.
-    fn kill(&mut self) {
-        if let Some(group) = self.group.take()
-            && let Err(error) = kill_process_group(group, Signal::KILL)
-        {
-            // It has ended with all its children, which is what was wanted.
-            tracing::debug!(%error, "the command's process group is gone already");
-        }
+        drop(self.group.take());
+        let child = self.child.as_mut()?;
+        let status = tokio::time::timeout(REAP_TIMEOUT, child.wait())
+            .await
+            .ok()?;
+        self.child = None;
+        actix_rt::spawn(group::reap_orphans(self.pid));
+        status.ok()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        drop(self.group.take());
+        // Where no runtime is left, the process ends and leaves its children to whoever reaps them then.
+        if let Some(child) = self.child.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(group::reap(child, self.pid));
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::oneshot;
+use veltrix_actors::LogLimit;
 
 /// Bytes of a line that are logged.
 const LINE_BYTES_MAX: usize = 2048;
@@ -16,10 +17,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) async fn log(
     stderr: impl AsyncRead + Unpin,
     handler: String,
-    pid: u32,
+    pid: i32,
     owner: oneshot::Receiver<()>,
 ) {
-    let mut show = |line: &str, suppressed: u32| {
+    let mut show = |line: &str, suppressed: u64| {
         if suppressed > 0 {
             tracing::info!(
                 handler,
@@ -41,10 +42,10 @@ pub(super) async fn log(
     }
 }
 
-async fn read(stderr: impl AsyncRead + Unpin, show: &mut impl FnMut(&str, u32)) {
+async fn read(stderr: impl AsyncRead + Unpin, show: &mut impl FnMut(&str, u64)) {
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
-    let mut limit = Limit::default();
+    let mut limit = LogLimit::new(LINES_PER_SECOND_MAX);
     let mut end = |line: &mut Vec<u8>| {
         if !line.is_empty()
             && let Some(suppressed) = limit.admit(Instant::now())
@@ -85,31 +86,6 @@ fn shown(line: &[u8]) -> String {
     text
 }
 
-/// Counts lines against the limit of each second.
-#[derive(Debug, Default)]
-struct Limit {
-    second: Option<Instant>,
-    lines: u32,
-    suppressed: u32,
-}
-
-impl Limit {
-    /// Whether a line at `now` is logged; if so, how many before it were not.
-    fn admit(&mut self, now: Instant) -> Option<u32> {
-        let is_over = |second: Instant| now.duration_since(second) >= Duration::from_secs(1);
-        if self.second.is_none_or(is_over) {
-            self.second = Some(now);
-            self.lines = 0;
-        }
-        if self.lines >= LINES_PER_SECOND_MAX {
-            self.suppressed = self.suppressed.saturating_add(1);
-            return None;
-        }
-        self.lines += 1;
-        Some(std::mem::take(&mut self.suppressed))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,15 +98,5 @@ mod tests {
         assert_eq!(lines[0], "a b [31m");
         assert_eq!(lines[1].len(), LINE_BYTES_MAX + 3);
         assert_eq!(lines[2..], ["end"]);
-    }
-
-    #[test]
-    fn a_flood_is_counted_and_the_next_second_begins_anew() {
-        let mut limit = Limit::default();
-        let start = Instant::now();
-        let admitted = (0..80).filter(|_| limit.admit(start).is_some()).count();
-        assert_eq!(admitted, 50);
-        assert_eq!(limit.admit(start + Duration::from_secs(1)), Some(30));
-        assert_eq!(limit.admit(start + Duration::from_secs(1)), Some(0));
     }
 }

@@ -126,6 +126,26 @@ async fn children_die_and_are_reaped_with_the_lane() {
 }
 
 #[actix::test]
+async fn orphans_that_become_our_children_are_reaped_as_well() {
+    // As the first process of a container adopts them.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    let script = "sleep 1000 & while read -r line; do echo \"{\\\"pid\\\":$!}\"; done";
+    let mut lane = handler(script, "10s");
+    let answer = ask(&mut *lane, EVENT).await.unwrap();
+    let answer: serde_json::Value = serde_json::from_str(&answer[0]).unwrap();
+    let grandchild = Path::new("/proc").join(answer["data"]["pid"].to_string());
+    assert!(grandchild.exists());
+    drop(lane);
+    let gone = async {
+        while grandchild.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(30);
+    tokio::time::timeout(patience, gone).await.unwrap();
+}
+
+#[actix::test]
 async fn what_is_no_protocol_costs_the_child_and_a_bad_result_does_not() {
     let script = r#"read -r line; echo 1; read -r line; echo oops; read -r line; echo null"#;
     let mut handler = handler(script, "10s");

@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod connection;
 mod problem;
 mod receive;
 mod server;
@@ -46,7 +47,8 @@ pub(crate) struct HttpOptions {
     /// Accepts bodies with `Content-Encoding: gzip` (default false).
     #[serde(default)]
     gzip: bool,
-    /// How long a request's head may take, 1s or more (default 5s).
+    /// How long a request's head may take, 1s or more (default 5s): from the connection's start, later ones from their first
+    /// byte.
     #[serde(default = "head_timeout")]
     head_timeout: DurationText,
     /// How long a request's body may take (default 30s).

@@ -1,6 +1,7 @@
 //! One request → events handed to the source's actor → the answer.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +10,7 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use veltrix_actors::{Admission, Intake, MemoryBudget, SourceStats, Submitter, TypeCache};
 
+use super::connection::Activity;
 use super::problem::Problem;
 use super::{Settings, auth, body, webhook};
 use crate::cloudevents::decode::{Lines, Mode, mode};
@@ -30,6 +32,8 @@ pub(super) async fn receive(
     payload: web::Payload,
     receiver: web::Data<Receiver>,
 ) -> HttpResponse {
+    let activity = request.conn_data::<Rc<Activity>>();
+    let _running = activity.map(Activity::begin);
     let settings = &receiver.settings;
     if request.path() != settings.path {
         return Problem::not_found(&settings.path).respond();

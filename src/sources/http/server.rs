@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
-use actix_web::{App, HttpServer, web};
+use actix_http::HttpService;
+use actix_server::{Server, ServerHandle};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App, web};
 use futures::future::LocalBoxFuture;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use veltrix_actors::{Source, SourcePort, StartError};
 
+use super::connection::Connection;
 use super::receive::{Receiver, receive};
 use super::{Settings, listening};
 
@@ -100,16 +104,39 @@ fn server(
             .app_data(web::Data::new(receiver))
             .default_service(web::to(receive))
     };
-    let threads = settings.threads;
-    let server = HttpServer::new(application)
+    let (threads, connections_max) = (settings.threads, settings.connections_max);
+    let builder = Server::build()
         .workers(threads)
-        .max_connections(settings.connections_max.div_ceil(threads))
-        .client_request_timeout(settings.head_timeout)
-        .client_disconnect_timeout(CLOSE_TIMEOUT)
-        .keep_alive(settings.idle_timeout)
+        .max_concurrent_connections(connections_max.div_ceil(threads))
         .shutdown_timeout(LAST_REQUESTS_SECONDS)
-        .disable_signals()
-        .listen(listener.into_std()?)?
-        .run();
-    Ok(server)
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    // What `actix_web::HttpServer` does, but over our own kind of connection.
+    let connections = move || {
+        let stopping = stopping.clone();
+        let (head_timeout, idle_timeout) = (settings.head_timeout, settings.idle_timeout);
+        let application = application().into_factory();
+        // The host and address in it are for links, and no answer has any.
+        let application = map_config(application, |_| AppConfig::default());
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(idle_timeout)
+            .client_request_timeout(head_timeout)
+            .client_disconnect_timeout(CLOSE_TIMEOUT)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.activity());
+            })
+            .h1(application);
+        fn_service(move |stream: TcpStream| async move {
+            let sender = stream.peer_addr().ok();
+            let connection = Connection::new(stream, head_timeout, idle_timeout);
+            Ok((connection, sender))
+        })
+        .and_then(http)
+    };
+    let server = builder.listen("http", listener.into_std()?, connections)?;
+    Ok(server.run())
 }

@@ -337,6 +337,35 @@ async fn a_drain_ends_idle_connections_and_finishes_requests() {
 }
 
 #[actix::test]
+async fn a_later_head_may_come_in_pieces_but_has_to_end() {
+    let (mut harness, address) = start(r#","head_timeout":"1s","idle_timeout":"1s""#).await;
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    let request = |id: &str| {
+        post(STRUCTURED, event_line(id).as_bytes()).replace_line("Connection: close\r\n", "")
+    };
+    stream.write_all(&request("a")).await.expect("sent");
+    assert_eq!(status(&read_head(&mut stream).await), "202");
+    // Over loopback, what was written before the other connection's request arrives before it.
+    let second = request("b");
+    let (begun, rest) = second.split_at(14);
+    stream.write_all(begun).await.expect("sent");
+    let other = post(STRUCTURED, event_line("c").as_bytes());
+    assert_eq!(status(&exchange(address, &other).await), "202");
+    stream.write_all(rest).await.expect("sent");
+    assert_eq!(status(&read_head(&mut stream).await), "202");
+    assert_eq!(ids(&harness.take(3).await), ["a", "c", "b"]);
+    // What is begun together with the request before it counts as idle until more comes.
+    let third = [request("d"), begun.to_vec()].concat();
+    stream.write_all(&third).await.expect("sent");
+    assert_eq!(status(&read_head(&mut stream).await), "202");
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.expect("closed");
+    assert!(rest.is_empty() || status(&rest) == "408", "{rest}");
+    harness.stop().await;
+    assert_eq!(harness.finish().await.1.len(), 1);
+}
+
+#[actix::test]
 async fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
