@@ -13,7 +13,7 @@ use crate::config::{self, Config, Problems};
 use crate::telemetry::{self, LogFormat};
 
 /// Exit code of a bad config.
-const BAD_CONFIG: u8 = 78;
+pub(crate) const BAD_CONFIG: u8 = 78;
 
 /// The central event processor: sources, a router, supervised handlers and sinks, wired from a config.
 #[derive(Debug, Parser)]
@@ -60,11 +60,11 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-struct ConfigArgs {
+pub(crate) struct ConfigArgs {
     /// A config file or glob; later ones override earlier ones. Without it: VELTRIX_CONFIG, then
     /// ./config/veltrix.yaml, then /etc/veltrix/veltrix.yaml.
     #[arg(short = 'c', long = "config", value_name = "FILE")]
-    files: Vec<String>,
+    pub(crate) files: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -68,13 +68,31 @@ impl HttpClient {
         message: Message,
         body_bytes_max: usize,
     ) -> Result<Answer, SendError> {
-        let response = self
+        let request = self
             .client
             .post(self.endpoint.url.clone())
-            .headers(self.endpoint.headers.clone())
             .headers(message.headers)
+            .body(message.body);
+        self.send(request, body_bytes_max).await
+    }
+
+    /// Gets the endpoint's resource, of at most `body_bytes_max`.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub(crate) async fn get(&self, body_bytes_max: usize) -> Result<Answer, SendError> {
+        let request = self.client.get(self.endpoint.url.clone());
+        self.send(request, body_bytes_max).await
+    }
+
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        body_bytes_max: usize,
+    ) -> Result<Answer, SendError> {
+        let response = request
+            .headers(self.endpoint.headers.clone())
             .timeout(self.timeout)
-            .body(message.body)
             .send()
             .await;
         let mut response = response.map_err(|error| self.error(error))?;
