@@ -11,6 +11,7 @@ mod attribute_names;
 mod attribute_rules;
 mod batch;
 mod dead_letter;
+mod dead_letter_actor;
 mod derive;
 mod envelope;
 mod event;
@@ -52,7 +53,10 @@ pub use async_sink_actor::AsyncSinkActor;
 pub use batch::{
     Arena, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EventBatch, Intake, check_line, detached_types,
 };
-pub use dead_letter::{DeadLetterActor, Failure, FailureClass};
+pub use dead_letter::{
+    ATTEMPTS_KEPT_MAX, Attempt, Attempts, Failure, FailureClass, REASON_BYTES_MAX,
+};
+pub use dead_letter_actor::DeadLetterActor;
 pub use envelope::{ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DEPTH_MAX, EnvelopeError};
 pub use event::{Event, EventRecord};
 pub use handler::{

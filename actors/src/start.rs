@@ -6,7 +6,7 @@ use actix::prelude::{Actor, Recipient};
 use actix_rt::ArbiterHandle;
 
 use crate::async_sink_actor::AsyncSinkActor;
-use crate::dead_letter::DeadLetterActor;
+use crate::dead_letter_actor::DeadLetterActor;
 use crate::lane::HandlerActor;
 use crate::lane_slot::LaneSlot;
 use crate::lane_spec::LaneSpec;
