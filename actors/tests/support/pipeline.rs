@@ -8,12 +8,12 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use veltrix_actors::mailbox::{Inlet, control};
 use veltrix_actors::{
-    AnySink, Backoff, ChildSpec, Event, ExitReason, HandlerFactory, Intake, KeySelector, LaneSlot,
-    LaneSpec, LeakedThreads, Lifeline, MemoryBudget, Registry, Restart, RestartBudget, Route,
-    RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec,
-    StartError, Stop, Supervisor, Target, TypePattern, TypeTable, Unmatched, Watchdog, Watched,
-    Worker, start_dead_letters, start_lane, start_router, start_sink, start_source,
-    start_supervisor,
+    AnySink, Backoff, ChildSpec, DeadLetterSpec, Event, ExitReason, HandlerFactory, Intake,
+    KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget, Registry, Restart,
+    RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory,
+    SourcePort, SourceSpec, StartError, Stop, Supervisor, Target, TypePattern, TypeTable,
+    Unmatched, Watchdog, Watched, Worker, start_dead_letters, start_lane, start_router, start_sink,
+    start_source, start_supervisor,
 };
 
 /// What is tried.
@@ -274,7 +274,12 @@ fn ends(shared: &Shared) -> Vec<ChildSpec> {
     vec![
         child("dead-letters", Restart::Permanent, move |lifeline| {
             let (registry, inlet) = (registry.clone(), inlet.clone());
-            start_dead_letters(registry, inlet, &Arbiter::current(), lifeline);
+            start_dead_letters(
+                DeadLetterSpec::counting(registry),
+                inlet,
+                &Arbiter::current(),
+                lifeline,
+            );
         }),
         child("sink", Restart::Permanent, move |lifeline| {
             start_sink(spec.clone(), sink.clone(), &Arbiter::current(), lifeline);
