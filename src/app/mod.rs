@@ -2,6 +2,7 @@
 
 mod arbiters;
 mod data_dir;
+mod dead_letters;
 mod drain;
 mod status_line;
 mod summary;

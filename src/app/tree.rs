@@ -10,13 +10,14 @@ use actix_rt::ArbiterHandle;
 use tokio::sync::oneshot;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    Backoff, ChildSpec, KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget,
-    Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec, SinkSpec, SourceSpec, Stop,
-    Supervisor, Target, TypeTable, Unmatched, Watchdog, Watched, start_dead_letters, start_lane,
-    start_router, start_sink, start_source, start_supervisor,
+    Backoff, ChildSpec, DeadLetterDesk, KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline,
+    MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec, SinkSpec,
+    SourceSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watchdog, Watched,
+    start_dead_letters, start_lane, start_router, start_sink, start_source, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
+use super::dead_letters;
 use crate::admin::Observed;
 use crate::config::{self, Config, EventKey, HandlerConfig, Isolation, Supervision};
 
@@ -33,6 +34,7 @@ pub(super) struct Tree {
     budget: Arc<MemoryBudget>,
     router: Arc<Inlet>,
     dead_letters: Arc<Inlet>,
+    desk: Arc<DeadLetterDesk>,
     sinks: HashMap<String, Target>,
     /// Per handler the places of its lanes.
     lanes: HashMap<String, Vec<Arc<LaneSlot>>>,
@@ -67,6 +69,7 @@ impl Tree {
             budget: MemoryBudget::new(config.service.memory),
             router: Inlet::new(),
             dead_letters: Inlet::new(),
+            desk: Arc::default(),
             sinks: config
                 .sinks
                 .iter()
@@ -82,6 +85,7 @@ impl Tree {
             registry: self.registry.clone(),
             budget: self.budget.clone(),
             types: self.types.clone(),
+            dead_letters: self.desk.clone(),
         }
     }
 
@@ -112,7 +116,7 @@ impl Tree {
     ) -> (Recipient<Stop>, RootWatch, oneshot::Receiver<()>) {
         let (done, sources_done) = oneshot::channel();
         let children = vec![
-            self.dead_letters_child(),
+            self.dead_letters_child(config),
             self.sinks_child(config),
             self.handlers_child(config),
             self.router_child(config),
@@ -132,14 +136,15 @@ impl Tree {
         (start_supervisor(root), watch, sources_done)
     }
 
-    fn dead_letters_child(&self) -> ChildSpec {
-        let (registry, inlet) = (self.registry.clone(), self.dead_letters.clone());
+    fn dead_letters_child(&self, config: &Config) -> ChildSpec {
+        let spec = dead_letters::spec(config, &self.sinks, &self.observed());
+        let inlet = self.dead_letters.clone();
         child(
             "dead-letters",
             Restart::Permanent,
             SHUTDOWN,
             move |lifeline| {
-                start_dead_letters(registry.clone(), inlet.clone(), &Arbiters::core(), lifeline);
+                start_dead_letters(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline);
             },
         )
     }

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
+    dead_letters::{DeadLettersConfig, RawDeadLetters},
     decode::decode_what_is_valid,
     handler::{self, HandlerConfig},
     layers::Tree,
@@ -36,6 +37,10 @@ pub struct Config {
     pub unmatched: Unmatched,
     /// The defaults of all handlers, and what holds for sources and sinks.
     pub supervision: Supervision,
+    /// Where events that were given up are kept.
+    pub dead_letters: DeadLettersConfig,
+    /// A short stable hash of the merged config, secrets left out.
+    pub version: String,
 }
 
 /// What the validation of a component may look at beside its own section.
@@ -67,20 +72,26 @@ pub(crate) fn validate(
     components: &Components,
 ) -> Result<(Config, Problems), Problems> {
     let reporter = Reporter::new(tree.origins);
-    let config = build(tree.value, components, &reporter);
+    let config = build(tree.value, tree.version, components, &reporter);
     match config {
         Some(config) if !reporter.has_errors() => Ok((config, reporter.into_problems())),
         _ => Err(reporter.into_problems()),
     }
 }
 
-fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Option<Config> {
+fn build(
+    mut tree: Value,
+    version: String,
+    components: &Components,
+    reporter: &Reporter,
+) -> Option<Config> {
     unsupported::refuse(&mut tree, reporter);
     unknown_sections(&tree, reporter);
     let service: Option<RawService> = section(&tree, "service", reporter);
     let service = service.map(|raw| raw.validate(reporter));
     let routing: Option<RawRouting> = section(&tree, "routing", reporter);
     let supervision = supervision(&tree, reporter);
+    let dead_letters: Option<RawDeadLetters> = section(&tree, "dead_letters", reporter);
     let raw_sources = names::entries(&tree, "sources", reporter);
     let raw_handlers = names::entries(&tree, "handlers", reporter);
     let raw_sinks = names::entries(&tree, "sinks", reporter);
@@ -123,6 +134,10 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
             &["dead-letter", "drop"],
         );
     }
+    let dead_letters = dead_letters.map(|raw| raw.validate(context));
+    let copies_sink = dead_letters
+        .as_ref()
+        .and_then(|config| config.also_to.as_deref());
     needs_sources(&tree, reporter);
     wiring::listeners(&raw_sources, service.as_ref(), reporter);
     wiring::file_paths(&raw_sinks, reporter);
@@ -130,7 +145,12 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
     wiring::loops(&valid_handlers, &tree, reporter);
     if !reporter.has_errors() {
         // beside errors such warnings mislead: a misspelt name leaves the right one unused
-        wiring::unused_sinks(&sink_names, &raw_handlers, unmatched_sink, reporter);
+        wiring::unused_sinks(
+            &sink_names,
+            &raw_handlers,
+            &[unmatched_sink, copies_sink],
+            reporter,
+        );
         if raw_handlers.is_empty() && unmatched_sink.is_none() {
             let message = "the config has no handlers, so every event is unmatched";
             reporter.warn(&KeyPath::of(["handlers"]), message, None);
@@ -143,6 +163,8 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         sinks: sinks.into_iter().collect::<Option<_>>()?,
         unmatched: unmatched?,
         supervision,
+        dead_letters: dead_letters?,
+        version,
     })
 }
 
