@@ -216,3 +216,90 @@ impl Handler<Stop> for DeadLetterActor {
         ctx.stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::prelude::Recipient;
+    use actix_rt::System;
+
+    use super::*;
+    use crate::batch::{Arena, Intake, detached_types};
+    use crate::dead_letter::FailureClass;
+    use crate::dead_letter_store::DeadLetterQuery;
+    use crate::mailbox::{Inlet, control};
+    use crate::memory::MemoryBudget;
+    use crate::origin::Origin;
+    use crate::outlet::Outlet;
+
+    /// Owns the outlet that dead letters are sent through.
+    struct Sender;
+
+    impl Actor for Sender {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<OutletReady> for Sender {
+        type Result = ();
+
+        fn handle(&mut self, _: OutletReady, _: &mut Context<Self>) {}
+    }
+
+    fn send(event: &str, spec: &DeadLetterSpec, inlet: &Arc<Inlet>) {
+        let mut intake = Intake::over(String::new());
+        intake.push_line(event, &mut detached_types()).unwrap();
+        let origin = Origin::accepted(1, event.len(), spec.registry.source("s"));
+        let arena = Arc::new(Arena::new(intake.text, &MemoryBudget::new(1_000)));
+        let owner: Recipient<OutletReady> = Sender.start().recipient();
+        let mut outlet = Outlet::new(inlet.clone(), owner, 0, &spec.registry, None);
+        let failure = Failure::untried("router", FailureClass::Unroutable, "nobody wants it");
+        outlet.push_failed(intake.records[0], &arena, &origin, failure, None);
+        outlet.flush();
+    }
+
+    #[test]
+    fn a_restarted_actor_keeps_on_what_the_one_before_has_kept() {
+        let registry = Arc::new(Registry::default());
+        let limits = DeadLetterLimits {
+            count: 10,
+            bytes: 10_000,
+        };
+        let spec = DeadLetterSpec {
+            limits,
+            ..DeadLetterSpec::counting(registry.clone())
+        };
+        let line =
+            |id: u32| format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t"}}"#);
+        let page = System::new().block_on(async {
+            let inlet = Inlet::new();
+            for id in 0..2 {
+                let (lifeline, watch) = Lifeline::root();
+                let actor = DeadLetterActor::create(|ctx| {
+                    DeadLetterActor::new(spec.clone(), lifeline, ctx)
+                });
+                inlet.open(actor.clone().recipient());
+                watch.started.await.unwrap();
+                send(&line(id), &spec, &inlet);
+                registry.source("s").in_flight.drained().await;
+                if id == 0 {
+                    control(&actor.recipient(), Stop);
+                    watch.exited.await.unwrap();
+                }
+            }
+            let query = DeadLetterQuery {
+                limit: 10,
+                ..DeadLetterQuery::default()
+            };
+            spec.desk.page(query).await.unwrap()
+        });
+        let found: Vec<(u64, String)> = page
+            .letters
+            .iter()
+            .map(|letter| (letter.sequence, letter.event().id().into_owned()))
+            .collect();
+        assert_eq!(found, [(2, "1".to_owned()), (1, "0".to_owned())]);
+        assert_eq!(
+            page.letters[1].config_version,
+            page.letters[0].config_version
+        );
+    }
+}
