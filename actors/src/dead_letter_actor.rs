@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
     use crate::batch::{Arena, Intake, detached_types};
-    use crate::dead_letter::FailureClass;
+    use crate::dead_letter::{Failure, FailureClass};
     use crate::dead_letter_store::DeadLetterQuery;
     use crate::mailbox::{Inlet, control};
     use crate::memory::MemoryBudget;
