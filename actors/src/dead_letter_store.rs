@@ -314,7 +314,8 @@ mod tests {
             }
             query.before = found.last().copied();
         }
-        let wanted = |number: &u64| number % 2 == 1 && number % 3 == 0 && number % 5 != 0;
+        let wanted =
+            |number: &u64| number % 2 == 1 && number.is_multiple_of(3) && !number.is_multiple_of(5);
         let expected: Vec<u64> = (1..=60).rev().filter(wanted).collect();
         assert_eq!(found, expected);
     }

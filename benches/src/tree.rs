@@ -112,12 +112,8 @@ async fn run_on(
     let budget = MemoryBudget::new(MEMORY_BYTES);
     let (router, dead_letters, sink) = (Inlet::new(), Inlet::new(), Inlet::new());
     let lifeline = Lifeline::root().0;
-    start_dead_letters(
-        DeadLetterSpec::counting(registry.clone()),
-        dead_letters.clone(),
-        &core,
-        lifeline,
-    );
+    let counting = DeadLetterSpec::counting(registry.clone());
+    start_dead_letters(counting, dead_letters.clone(), &core, lifeline);
     let sink_spec = SinkSpec {
         name: "count".into(),
         factory: Arc::new(CountFactory {

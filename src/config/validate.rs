@@ -89,9 +89,7 @@ fn build(
     unknown_sections(&tree, reporter);
     let service: Option<RawService> = section(&tree, "service", reporter);
     let service = service.map(|raw| raw.validate(reporter));
-    let routing: Option<RawRouting> = section(&tree, "routing", reporter);
     let supervision = supervision(&tree, reporter);
-    let dead_letters: Option<RawDeadLetters> = section(&tree, "dead_letters", reporter);
     let raw_sources = names::entries(&tree, "sources", reporter);
     let raw_handlers = names::entries(&tree, "handlers", reporter);
     let raw_sinks = names::entries(&tree, "sinks", reporter);
@@ -122,18 +120,12 @@ fn build(
         .iter()
         .map(|(name, value)| sink::validate(name, value, context))
         .collect();
-    let unmatched = routing.map(RawRouting::unmatched);
+    let unmatched = unmatched(&tree, context);
     let unmatched_sink = match &unmatched {
         Some(Unmatched::Sink(name)) => Some(name.as_str()),
         _ => None,
     };
-    if let Some(name) = unmatched_sink {
-        context.check_sink(
-            name,
-            &KeyPath::of(["routing", "unmatched"]),
-            &["dead-letter", "drop"],
-        );
-    }
+    let dead_letters: Option<RawDeadLetters> = section(&tree, "dead_letters", reporter);
     let dead_letters = dead_letters.map(|raw| raw.validate(context));
     let copies_sink = dead_letters
         .as_ref()
@@ -166,6 +158,17 @@ fn build(
         dead_letters: dead_letters?,
         version,
     })
+}
+
+/// What happens to events that no handler wants.
+fn unmatched(tree: &Value, context: Context<'_>) -> Option<Unmatched> {
+    let routing: RawRouting = section(tree, "routing", context.reporter)?;
+    let unmatched = routing.unmatched();
+    if let Unmatched::Sink(name) = &unmatched {
+        let path = KeyPath::of(["routing", "unmatched"]);
+        context.check_sink(name, &path, &["dead-letter", "drop"]);
+    }
+    Some(unmatched)
 }
 
 /// The defaults of all handlers.
