@@ -366,6 +366,37 @@ fn a_sink_that_refuses_dead_letters_gets_none_of_its_own_back() {
 }
 
 #[test]
+fn a_drain_waits_until_the_sink_has_every_copy() {
+    let receiver = Receiver::start(|_, number| match number {
+        0..5 => answer("503 Unavailable", "text/plain", "not yet"),
+        _ => answer("202 Accepted", "text/plain", ""),
+    });
+    let retry = json!({ "min": "1ms", "max": "5ms" });
+    let more = json!({
+        "sinks": { "graves": { "type": "http", "url": receiver.url(), "concurrency": 1, "retry": retry } },
+        "dead_letters": { "also_to": "graves" },
+    });
+    let mut running = Running::start(&broken(), more);
+    let mut stream = process::connect(running.input);
+    let text: String = poison(20).iter().map(|line| format!("{line}\n")).collect();
+    stream.write_all(text.as_bytes()).expect("sent");
+    let admin = running.admin;
+    running.process.until("the last event", || {
+        Metrics::of(admin).source("accepted", "in") == 20.0
+    });
+    running.stop();
+    // The first one came six times, and no other before it was taken.
+    let causes: Vec<Value> = receiver
+        .requests()
+        .iter()
+        .map(|request| event(&request.body)["data"]["event"]["id"].clone())
+        .collect();
+    let first = (0..5).map(|_| 0);
+    let expected: Vec<Value> = first.chain(0..20).map(|id| json!(id.to_string())).collect();
+    assert_eq!(causes, expected);
+}
+
+#[test]
 fn what_cannot_be_answered_is_a_problem_that_says_why() {
     let mut running = Running::start(&broken(), json!({}));
     running.send(&poison(1));
