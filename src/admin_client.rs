@@ -64,9 +64,9 @@ impl fmt::Display for AdminError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(message) | Self::Failed(message) => writeln!(formatter, "error: {message}"),
-            Self::BadConfig(problems) => write!(
+            Self::BadConfig(problems) => writeln!(
                 formatter,
-                "{problems}help: the config is read for `service.admin.listen` only; `--admin URL` asks a process without it\n"
+                "{problems}help: the config is read for `service.admin.listen` only; `--admin URL` asks a process without it"
             ),
         }
     }

@@ -1,5 +1,7 @@
 //! The command line: what it takes, and which part of the library each command calls.
 
+mod dead_letters;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -57,6 +59,9 @@ enum Command {
         #[arg(short, long, value_enum, default_value = "text")]
         output: OutputFormat,
     },
+    /// Read the events that a running process has given up.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLetters),
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,6 +76,16 @@ pub(crate) struct ConfigArgs {
 enum OutputFormat {
     Text,
     Json,
+}
+
+impl OutputFormat {
+    /// The answer as one line of JSON, or as `text` shows it.
+    fn of(self, answer: &serde_json::Value, text: impl Fn(&serde_json::Value) -> String) -> String {
+        match self {
+            Self::Json => format!("{answer}\n"),
+            Self::Text => text(answer),
+        }
+    }
 }
 
 impl Cli {
@@ -95,6 +110,7 @@ impl Cli {
                 deny_warnings,
                 output,
             } => validate(&config, components, deny_warnings, output),
+            Command::DeadLetters(what) => what.run(components),
             Command::Components { kind, output } => list(components, kind.as_deref(), output),
         }
     }

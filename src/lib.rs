@@ -4,7 +4,6 @@
 //! written in Rust.
 
 mod admin;
-#[expect(dead_code, reason = "the commands that read come with what they read")]
 mod admin_client;
 mod app;
 mod builtin;

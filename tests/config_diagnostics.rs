@@ -13,7 +13,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "sevice: {}",
         "v.yaml:3:1: error: unknown key `sevice`",
-        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing` and `supervision`",
+        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, `supervision` and `dead_letters`",
     ),
     (
         "journal: { segment: 64MiB }",
@@ -274,6 +274,21 @@ const CASES: &[(&str, &str, &str)] = &[
         "routing: { unmatched: deadletter }",
         "v.yaml:3:23: error: `routing.unmatched`: unknown sink `deadletter`",
         "did you mean `dead-letter`? known targets are `out`, `dead-letter` and `drop`",
+    ),
+    (
+        "dead_letters: { also_to: ot }",
+        "v.yaml:3:26: error: `dead_letters.also_to`: unknown sink `ot`",
+        "did you mean `out`? known targets are `out`",
+    ),
+    (
+        "dead_letters: { max_in_memory: 1000001 }",
+        "v.yaml:3:32: error: `dead_letters.max_in_memory` must be a whole number from 0 to 1000000, not the number 1000001",
+        "",
+    ),
+    (
+        "dead_letters: { keep: 5 }",
+        "v.yaml:3:17: error: unknown key `keep` in `dead_letters`",
+        "valid keys are `max_in_memory` and `also_to`",
     ),
     (
         "routing: { unmatched: { to: out } }",

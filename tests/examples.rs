@@ -50,6 +50,7 @@ examples! {
     tasks::log_lines: "log-lines.yaml",
     tasks::call_a_component: "call-a-component.yaml",
     tasks::child_process: "child-process.yaml",
+    tasks::dead_letters: "dead-letters.yaml",
 }
 
 #[test]

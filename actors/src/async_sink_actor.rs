@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
 
-use crate::dead_letter::FailureClass;
+use crate::dead_letter::{Attempt, Attempts, FailureClass};
 use crate::guard::{self, Panic};
 use crate::key::KeySelector;
 use crate::mailbox::{Deliver, OutletReady, Turn};
@@ -34,7 +34,8 @@ pub struct AsyncSinkActor {
 struct Slot {
     waiting: VecDeque<(Rc<Held>, usize)>,
     is_busy: bool,
-    failures: u32,
+    /// Failed attempts at the current delivery.
+    failures: Attempts,
     /// When the first attempt at the current delivery was made.
     since: Option<Instant>,
     /// Deliver this many events one by one, to find the one that the receiver refuses.
@@ -91,7 +92,7 @@ impl AsyncSinkActor {
         let events = slot.waiting.drain(..count).collect();
         slot.singly = slot.singly.saturating_sub(1);
         slot.since = Some(Instant::now());
-        slot.failures = 0;
+        slot.failures.clear();
         self.attempt(number, Consignment { events }, ctx);
     }
 
@@ -130,7 +131,12 @@ impl AsyncSinkActor {
             }
             Err(error) => {
                 self.stats.errors.add(1);
-                slot.failures += 1;
+                let class = match error {
+                    DeliveryError::Retryable { .. } => FailureClass::Error,
+                    DeliveryError::Permanent(_) => FailureClass::Rejected,
+                };
+                slot.failures
+                    .add(Attempt::failed(class, &error.to_string()));
                 match error {
                     DeliveryError::Retryable { reason, after } => {
                         return self.try_later(number, events, &reason, after, ctx);
@@ -142,9 +148,7 @@ impl AsyncSinkActor {
                             slot.waiting.push_front(event);
                         }
                     }
-                    DeliveryError::Permanent(reason) => {
-                        self.give_up(number, &events, FailureClass::Rejected, &reason)
-                    }
+                    DeliveryError::Permanent(_) => self.give_up(number, &events),
                 }
             }
         }
@@ -164,7 +168,10 @@ impl AsyncSinkActor {
     ) {
         let slot = &self.slots[number];
         // A receiver that always asks for no wait at all must not be asked in a tight loop.
-        let backoff = self.retry.backoff.wait(slot.failures, jitter_sample());
+        let backoff = self
+            .retry
+            .backoff
+            .wait(slot.failures.count(), jitter_sample());
         let wait = backoff.max(after.unwrap_or_default());
         let elapsed = slot.since.map_or(Duration::ZERO, |since| since.elapsed());
         if self
@@ -172,18 +179,18 @@ impl AsyncSinkActor {
             .max_elapsed
             .is_some_and(|max| elapsed + wait > max)
         {
-            self.give_up(number, &events, FailureClass::Error, reason);
+            self.give_up(number, &events);
             self.slots[number].is_busy = false;
             self.deliver(number, ctx);
             self.stop_if_done(ctx);
             return;
         }
-        if slot.failures.is_power_of_two() {
+        if slot.failures.count().is_power_of_two() {
             tracing::warn!(
                 sink = &*self.spec.name,
                 reason,
                 ?wait,
-                failures = slot.failures,
+                failures = slot.failures.count(),
                 "cannot deliver, trying again"
             );
         }
@@ -191,13 +198,13 @@ impl AsyncSinkActor {
         ctx.run_later(wait, move |actor, ctx| actor.attempt(number, events, ctx));
     }
 
-    fn give_up(&mut self, number: usize, events: &Consignment, class: FailureClass, reason: &str) {
-        let attempts = self.slots[number].failures;
+    fn give_up(&mut self, number: usize, events: &Consignment) {
+        let attempts = std::mem::take(&mut self.slots[number].failures);
         for (held, index) in &events.events {
             let batch = held.batch();
             let record = batch.records()[*index];
             let (arena, origin) = (batch.arena(record.arena), batch.origin(record.origin));
-            let failure = self.spec.failure(class, reason, attempts);
+            let failure = self.spec.failure(attempts.clone());
             self.dead_letters
                 .push_failed(record, arena, origin, failure, None);
             held.end(*index..index + 1);

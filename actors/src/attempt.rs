@@ -5,14 +5,11 @@ use std::time::Instant;
 
 use actix::prelude::{ActorContext, ActorFutureExt, AsyncContext, Context};
 
-use crate::dead_letter::{Failure, FailureClass};
+use crate::dead_letter::{Attempt, Failure, FailureClass};
 use crate::guard::{self, Panic};
 use crate::handler::{self, HandlerError, LaneHandler, Refusal, Reply};
 use crate::lane::HandlerActor;
 use crate::output::Destination;
-
-/// Why an event that had no attempts left when a lane took over is given up.
-const HUNG: &str = "the handler hung on it";
 
 impl HandlerActor {
     /// Tries the current event once.
@@ -22,7 +19,7 @@ impl HandlerActor {
         };
         let index = work.next;
         if work.used_up == Some(index) {
-            return self.give_up(FailureClass::Timeout, HUNG.to_owned(), self.spec.attempts);
+            return self.give_up();
         }
         let call = self.calls.get() + 1;
         self.calls.set(call);
@@ -164,14 +161,15 @@ impl HandlerActor {
     fn failed(&mut self, error: &HandlerError, class: FailureClass, ctx: &mut Context<Self>) {
         let Some(work) = &self.work else { return };
         self.stats.errors.add(1);
-        let failures = self.slot.count_failure(work.shipment(), work.next);
         let (is_final, class, after) = match error {
             HandlerError::Permanent(_) => (true, class, None),
             HandlerError::Timeout(_) => (false, FailureClass::Timeout, None),
             HandlerError::Retryable { after, .. } => (false, class, *after),
         };
+        let attempt = Attempt::failed(class, &error.to_string());
+        let failures = self.slot.add_failure(work.shipment(), work.next, attempt);
         if is_final || failures >= self.spec.attempts {
-            return self.give_up(class, error.to_string(), failures);
+            return self.give_up();
         }
         self.stats.retries.add(1);
         let wait = match (after, failures) {
@@ -190,14 +188,10 @@ impl HandlerActor {
     }
 
     /// Makes the current event a dead letter, and goes on to the next.
-    fn give_up(&mut self, class: FailureClass, reason: String, attempts: u32) {
+    fn give_up(&mut self) {
         let Some(work) = &mut self.work else { return };
-        let failure = Failure {
-            branch: self.branch.clone(),
-            class,
-            reason: reason.into(),
-            attempts,
-        };
+        let attempts = self.slot.attempts(work.shipment(), work.next);
+        let failure = Failure::after(&self.branch, attempts);
         self.tally.dead_lettered += 1;
         let is_conditional =
             work.batch().records()[work.next].flags & crate::event::CONDITIONAL != 0;

@@ -1,12 +1,7 @@
-//! Events that were given up, and the actor that accounts for them.
+//! Why an event was given up: the kind of failure, its branch, and every attempt at it.
 
 use std::sync::Arc;
-
-use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
-
-use crate::mailbox::{Deliver, Turn};
-use crate::stats::Registry;
-use crate::supervision::{Lifeline, Stop};
+use std::time::SystemTime;
 
 /// What kind of failure made an event a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +24,17 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Panic,
+        Self::Error,
+        Self::Timeout,
+        Self::Rejected,
+        Self::Unroutable,
+        Self::Oversize,
+        Self::Loop,
+    ];
+
     /// The word used in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -43,6 +49,67 @@ impl FailureClass {
     }
 }
 
+/// Attempts at one event that are kept with their times: the first half of them, and the last.
+pub const ATTEMPTS_KEPT_MAX: usize = 16;
+/// Bytes of a failure's reason; longer ones are cut.
+pub const REASON_BYTES_MAX: usize = 2048;
+
+/// One failed attempt at an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// When it failed.
+    pub at: SystemTime,
+    /// The kind of failure.
+    pub class: FailureClass,
+    /// The error's or the panic's message, of [`REASON_BYTES_MAX`] at most.
+    pub reason: Arc<str>,
+}
+
+impl Attempt {
+    /// An attempt that has just failed.
+    pub fn failed(class: FailureClass, reason: &str) -> Self {
+        Self {
+            at: SystemTime::now(),
+            class,
+            reason: cut(reason).into(),
+        }
+    }
+}
+
+/// The failed attempts at one event. The count is true; of many attempts, only the first and the last are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    count: u32,
+    kept: Vec<Attempt>,
+}
+
+impl Attempts {
+    /// Adds the latest attempt.
+    pub fn add(&mut self, attempt: Attempt) {
+        self.count = self.count.saturating_add(1);
+        if self.kept.len() == ATTEMPTS_KEPT_MAX {
+            self.kept.remove(ATTEMPTS_KEPT_MAX / 2);
+        }
+        self.kept.push(attempt);
+    }
+
+    /// Forgets them: the next event has none yet.
+    pub fn clear(&mut self) {
+        self.count = 0;
+        self.kept.clear();
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Those kept, the first one first.
+    pub fn kept(&self) -> &[Attempt] {
+        &self.kept
+    }
+}
+
 /// Why one event was given up, and by which branch.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -50,87 +117,80 @@ pub struct Failure {
     pub branch: Arc<str>,
     /// The kind of failure.
     pub class: FailureClass,
-    /// The error's or the panic's message.
+    /// The error's or the panic's message, of [`REASON_BYTES_MAX`] at most.
     pub reason: Arc<str>,
-    /// How often it was tried.
-    pub attempts: u32,
+    /// Every failed attempt; none for what is given up without one.
+    pub attempts: Attempts,
+    /// Where the last panic came from.
+    pub backtrace: Option<Arc<str>>,
 }
 
-/// Dead letters that are logged one by one each second; beyond, only counted.
-const LOGGED_PER_SECOND_MAX: u32 = 10;
-
-/// Takes all dead letters: counts them, and logs each within a rate.
-#[derive(Debug)]
-pub struct DeadLetterActor {
-    registry: Arc<Registry>,
-    turn: Turn,
-    logged: u32,
-    second: std::time::Instant,
-    lifeline: Lifeline,
-}
-
-impl DeadLetterActor {
-    /// The actor; `lifeline` tells its supervisor of its end.
-    pub fn new(registry: Arc<Registry>, lifeline: Lifeline) -> Self {
+impl Failure {
+    /// A failure at an event that was not tried (again).
+    pub fn untried(branch: &str, class: FailureClass, reason: &str) -> Self {
         Self {
-            registry,
-            turn: Turn::default(),
-            logged: 0,
-            second: std::time::Instant::now(),
-            lifeline,
+            branch: branch.into(),
+            class,
+            reason: cut(reason).into(),
+            attempts: Attempts::default(),
+            backtrace: None,
         }
     }
 
-    fn may_log(&mut self) -> bool {
-        if self.second.elapsed().as_secs() >= 1 {
-            self.second = std::time::Instant::now();
-            self.logged = 0;
+    /// What `attempts` ended in: the class and the reason are the last one's.
+    pub fn after(branch: &Arc<str>, attempts: Attempts) -> Self {
+        let last = attempts.kept().last().cloned();
+        let last = last.unwrap_or_else(|| Attempt::failed(FailureClass::Error, "no reason given"));
+        Self {
+            branch: Arc::clone(branch),
+            class: last.class,
+            reason: last.reason,
+            attempts,
+            backtrace: None,
         }
-        self.logged += 1;
-        self.logged <= LOGGED_PER_SECOND_MAX
     }
 }
 
-impl Actor for DeadLetterActor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        self.lifeline.spawned(ctx.address().recipient());
-        self.lifeline.started();
-    }
+/// The beginning of a reason that is too long.
+fn cut(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)]
 }
 
-impl Handler<Deliver> for DeadLetterActor {
-    type Result = ();
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
-        self.turn.message(ctx);
-        let shipment = deliver.shipment();
-        for (event, failure) in shipment.batch.iter().zip(&shipment.failures) {
-            self.registry
-                .dead_letter(&failure.branch, failure.class.as_str());
-            if self.may_log() {
-                tracing::warn!(
-                    branch = &*failure.branch,
-                    class = failure.class.as_str(),
-                    reason = &*failure.reason,
-                    attempts = failure.attempts,
-                    id = &*event.id(),
-                    source = &*event.source(),
-                    r#type = &*event.event_type(),
-                    "dead letter",
-                );
-            }
+    #[test]
+    fn of_many_attempts_the_first_and_the_last_are_kept_and_all_are_counted() {
+        let mut attempts = Attempts::default();
+        for number in 0..100 {
+            attempts.add(Attempt::failed(FailureClass::Error, &number.to_string()));
         }
-        shipment.batch.complete();
-        drop(deliver.settle());
+        let kept: Vec<&str> = attempts
+            .kept()
+            .iter()
+            .map(|attempt| &*attempt.reason)
+            .collect();
+        let expected: Vec<String> = (0..8)
+            .chain(92..100)
+            .map(|number| number.to_string())
+            .collect();
+        assert_eq!(
+            (attempts.count(), kept),
+            (100, expected.iter().map(String::as_str).collect())
+        );
+        let failure = Failure::after(&"handler.x".into(), attempts);
+        assert_eq!(
+            (failure.class, &*failure.reason),
+            (FailureClass::Error, "99")
+        );
     }
-}
 
-impl Handler<Stop> for DeadLetterActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
-        ctx.stop();
+    #[test]
+    fn a_long_reason_is_cut_between_two_characters() {
+        let long = "ä".repeat(REASON_BYTES_MAX);
+        let attempt = Attempt::failed(FailureClass::Panic, &format!("x{long}"));
+        assert_eq!(attempt.reason.len(), REASON_BYTES_MAX - 1);
+        assert!(attempt.reason.ends_with('ä'));
     }
 }

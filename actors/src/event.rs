@@ -104,6 +104,12 @@ impl EventRecord {
         self
     }
 
+    /// The same event in a text of its own.
+    pub(crate) fn alone(mut self) -> Self {
+        self.start = 0;
+        self
+    }
+
     /// Has the event count for what `cause` counts for.
     pub(crate) fn counts_for(&mut self, cause: &EventRecord) {
         (self.origin, self.index, self.hops) = (cause.origin, cause.index, cause.hops);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::prelude::Recipient;
 
+use crate::dead_letter::{Attempt, Attempts, FailureClass};
 use crate::lane_outlets::LaneOutlets;
 use crate::lane_spec::LaneSpec;
 use crate::mailbox::{Inlet, OutletReady};
@@ -39,7 +40,7 @@ struct SlotState {
 struct Failing {
     shipment: Arc<Shipment>,
     index: usize,
-    failures: u32,
+    attempts: Attempts,
 }
 
 /// What a lane calls its handler for.
@@ -58,6 +59,9 @@ impl Call {
         Self { number, index }
     }
 }
+
+/// Why an attempt failed whose call never returned.
+const HUNG: &str = "the handler hung on it";
 
 /// In the word, a call's number lies above so many bits, and its event's index below. Zero is no call.
 const INDEX_BITS: u32 = 16;
@@ -166,33 +170,50 @@ impl LaneSlot {
         })
     }
 
-    /// Counts a failed attempt at an event, and returns how many there were.
-    pub(crate) fn count_failure(&self, shipment: &Arc<Shipment>, index: usize) -> u32 {
+    /// Adds a failed attempt at an event, and returns how many there were.
+    pub(crate) fn add_failure(
+        &self,
+        shipment: &Arc<Shipment>,
+        index: usize,
+        attempt: Attempt,
+    ) -> u32 {
         let mut state = self.lock();
-        let failures = match &state.failing {
-            Some(failing) if failing.is_at(shipment, index) => failing.failures,
-            _ => 0,
+        let mut attempts = match state.failing.take() {
+            Some(failing) if failing.is_at(shipment, index) => failing.attempts,
+            _ => Attempts::default(),
         };
-        let failures = failures.saturating_add(1);
+        attempts.add(attempt);
+        let count = attempts.count();
         state.failing = Some(Failing {
             shipment: Arc::clone(shipment),
             index,
-            failures,
+            attempts,
         });
-        failures
+        count
+    }
+
+    /// The failed attempts at an event. They stay for a successor, which gives it up again if this actor is lost before its
+    /// next commit.
+    pub(crate) fn attempts(&self, shipment: &Arc<Shipment>, index: usize) -> Attempts {
+        match &self.lock().failing {
+            Some(failing) if failing.is_at(shipment, index) => failing.attempts.clone(),
+            _ => Attempts::default(),
+        }
     }
 
     /// The event of the batch that failed last, and how often it did; a lost predecessor may have tried it.
     pub(crate) fn failed_before(&self, shipment: &Arc<Shipment>) -> Option<(usize, u32)> {
         let state = self.lock();
         let failing = state.failing.as_ref()?;
-        Arc::ptr_eq(&failing.shipment, shipment).then_some((failing.index, failing.failures))
+        Arc::ptr_eq(&failing.shipment, shipment)
+            .then_some((failing.index, failing.attempts.count()))
     }
 
     /// Counts the call under way, which does not return, as a failed attempt at its event.
     pub(crate) fn blame(&self, call: Call) {
         if let (Some(index), Some(shipment)) = (call.index, self.inlet.oldest()) {
-            self.count_failure(&shipment, index);
+            let attempt = Attempt::failed(FailureClass::Timeout, HUNG);
+            self.add_failure(&shipment, index, attempt);
         }
     }
 

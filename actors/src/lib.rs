@@ -11,6 +11,11 @@ mod attribute_names;
 mod attribute_rules;
 mod batch;
 mod dead_letter;
+mod dead_letter_actor;
+mod dead_letter_copy;
+mod dead_letter_desk;
+mod dead_letter_json;
+mod dead_letter_store;
 mod derive;
 mod envelope;
 mod event;
@@ -54,7 +59,15 @@ pub use async_sink_actor::AsyncSinkActor;
 pub use batch::{
     Arena, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EventBatch, Intake, check_line, detached_types,
 };
-pub use dead_letter::{DeadLetterActor, Failure, FailureClass};
+pub use dead_letter::{
+    ATTEMPTS_KEPT_MAX, Attempt, Attempts, Failure, FailureClass, REASON_BYTES_MAX,
+};
+pub use dead_letter_actor::{
+    DEAD_LETTER_NOT_COPIED, DEAD_LETTER_OVERFLOW, DeadLetterActor, DeadLetterSpec,
+};
+pub use dead_letter_copy::{AlsoTo, DEAD_LETTER_TYPE};
+pub use dead_letter_desk::DeadLetterDesk;
+pub use dead_letter_store::{DeadLetter, DeadLetterLimits, DeadLetterPage, DeadLetterQuery};
 pub use envelope::{ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DEPTH_MAX, EnvelopeError};
 pub use event::{Event, EventRecord};
 pub use guard::Panic;

@@ -59,12 +59,11 @@ impl Unmatched {
             origin.add(-1);
             return;
         }
-        let failure = Failure {
-            branch: "router".into(),
-            class: FailureClass::Unroutable,
-            reason: "no handler wants the event".into(),
-            attempts: 0,
-        };
+        let failure = Failure::untried(
+            "router",
+            FailureClass::Unroutable,
+            "no handler wants the event",
+        );
         dead_letters.push_failed(record, arena, origin, failure, taken_from);
     }
 }
@@ -230,15 +229,9 @@ impl RouterActor {
                 admitted.push(*record, arena, origin);
                 continue;
             }
-            let failure = Failure {
-                branch: "router".into(),
-                class: FailureClass::Loop,
-                reason: format!(
-                    "went through the router more than {max_hops} times (service.max_hops)"
-                )
-                .into(),
-                attempts: 0,
-            };
+            let reason =
+                format!("went through the router more than {max_hops} times (service.max_hops)");
+            let failure = Failure::untried("router", FailureClass::Loop, &reason);
             self.outlets
                 .touch(DEAD_LETTERS)
                 .push_failed(*record, arena, origin, failure, None);

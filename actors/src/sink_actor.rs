@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
 
-use crate::dead_letter::{Failure, FailureClass};
+use crate::dead_letter::{Attempt, Attempts, Failure, FailureClass};
 use crate::guard;
 use crate::mailbox::{Deliver, Inlet, OutletReady, Turn};
 use crate::outlet::Outlet;
@@ -37,13 +37,8 @@ impl SinkSpec {
         }
     }
 
-    pub(crate) fn failure(&self, class: FailureClass, reason: &str, attempts: u32) -> Failure {
-        Failure {
-            branch: format!("sink.{}", self.name).into(),
-            class,
-            reason: reason.into(),
-            attempts,
-        }
+    pub(crate) fn failure(&self, attempts: Attempts) -> Failure {
+        Failure::after(&format!("sink.{}", self.name).into(), attempts)
     }
 }
 
@@ -112,7 +107,9 @@ impl SinkActor {
                 Err(panic) => Err(format!("the sink panicked: {panic}")),
             };
             if let Err(reason) = appended {
-                let failure = self.spec.failure(FailureClass::Rejected, &reason, 1);
+                let mut attempts = Attempts::default();
+                attempts.add(Attempt::failed(FailureClass::Rejected, &reason));
+                let failure = self.spec.failure(attempts);
                 let record = *event.record();
                 let (arena, origin) = (
                     shipment.batch.arena(record.arena),

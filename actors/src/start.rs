@@ -6,7 +6,7 @@ use actix::prelude::{Actor, Recipient};
 use actix_rt::ArbiterHandle;
 
 use crate::async_sink_actor::AsyncSinkActor;
-use crate::dead_letter::DeadLetterActor;
+use crate::dead_letter_actor::{DeadLetterActor, DeadLetterSpec};
 use crate::lane::HandlerActor;
 use crate::lane_slot::LaneSlot;
 use crate::lane_spec::LaneSpec;
@@ -16,18 +16,17 @@ use crate::sink::AnySink;
 use crate::sink_actor::{SinkActor, SinkSpec};
 use crate::source::SourceSpec;
 use crate::source_actor::SourceActor;
-use crate::stats::Registry;
 use crate::supervision::{Lifeline, Stop, Supervisor};
 
 /// Starts the dead-letter actor.
 pub fn start_dead_letters(
-    registry: Arc<Registry>,
+    spec: DeadLetterSpec,
     inlet: Arc<Inlet>,
     arbiter: &ArbiterHandle,
     lifeline: Lifeline,
 ) {
     on(arbiter, move || {
-        let actor = DeadLetterActor::new(registry, lifeline).start();
+        let actor = DeadLetterActor::create(|ctx| DeadLetterActor::new(spec, lifeline, ctx));
         inlet.open(actor.recipient());
     });
 }

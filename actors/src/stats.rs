@@ -313,12 +313,12 @@ impl Registry {
         *self.dropped.entry(rule).or_default() += count as u64;
     }
 
-    /// Counts a dead letter of a branch (`handler.NAME`, `sink.NAME` or `router`).
-    pub fn dead_letter(&self, branch: &str, class: &'static str) {
+    /// Counts dead letters of a branch (`handler.NAME`, `sink.NAME` or `router`).
+    pub fn dead_letter(&self, branch: &str, class: &'static str, count: usize) {
         *self
             .dead_letters
             .entry((branch.to_owned(), class))
-            .or_default() += 1;
+            .or_default() += count as u64;
     }
 
     /// All sources, sorted by name.

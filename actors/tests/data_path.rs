@@ -9,9 +9,9 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use veltrix_actors::mailbox::{Inlet, control};
 use veltrix_actors::{
-    AnySink, Backoff, ChildSpec, Event, Handler, HandlerError, HandlerFactory, Intake, KeySelector,
-    LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output, Registry, Restart,
-    RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory,
+    AnySink, Backoff, ChildSpec, DeadLetterSpec, Event, Handler, HandlerError, HandlerFactory,
+    Intake, KeySelector, LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output, Registry,
+    Restart, RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory,
     SourcePort, SourceSpec, StartError, Stop, Supervisor, Target, TypePattern, TypeTable,
     Unmatched, Worker, start_dead_letters, start_lane, start_router, start_sink, start_source,
     start_supervisor,
@@ -161,7 +161,12 @@ impl Tree {
         let (registry, inlet) = (self.registry.clone(), self.dead_letters.clone());
         child("dead-letters", Restart::Permanent, move |lifeline| {
             let arbiter = Arbiter::current();
-            start_dead_letters(registry.clone(), inlet.clone(), &arbiter, lifeline);
+            start_dead_letters(
+                DeadLetterSpec::counting(registry.clone()),
+                inlet.clone(),
+                &arbiter,
+                lifeline,
+            );
         })
     }
 

@@ -131,6 +131,10 @@ fn an_event_that_always_hangs_is_given_up_after_its_attempts() {
     assert_eq!(ended.registry.handler("tried").hangs.get(), 3);
     let dead = (("handler.tried".to_owned(), "timeout"), 1);
     assert_eq!(ended.registry.dead_letters(), [dead]);
+    let [letter] = &ended.dead_letters[..] else {
+        panic!("{:?}", ended.dead_letters);
+    };
+    assert_eq!(letter.failure.attempts.count(), 3);
     assert_eq!(ended.leaked.count(), 3);
     hangs.open();
     wait_until_reaped(&ended);

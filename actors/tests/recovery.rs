@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pipeline::{Ended, Pipeline, number};
 use veltrix_actors::{
-    Event, ExitReason, Handler, HandlerError, HandlerFactory, LaneHandler, Output, StartError,
+    Event, ExitReason, FailureClass, Handler, HandlerError, HandlerFactory, LaneHandler, Output,
+    StartError,
 };
 
 /// Passes events on but panics at those of `poison`; some of its builds fail.
@@ -83,6 +84,22 @@ fn a_panicking_event_is_given_up_after_its_attempts_and_its_neighbours_go_on_in_
     assert_delivered(&ended, 5_000, poison);
     let dead = (("handler.tried".to_owned(), "panic"), 50);
     assert_eq!(ended.registry.dead_letters(), [dead]);
+    assert_eq!(ended.dead_letters.len(), 50);
+    for letter in &ended.dead_letters {
+        let (number, failure) = (number(&letter.event()), &letter.failure);
+        assert!(poison(number));
+        assert_eq!(&*failure.reason, format!("{number} is poison"));
+        let classes: Vec<FailureClass> = failure
+            .attempts
+            .kept()
+            .iter()
+            .map(|one| one.class)
+            .collect();
+        assert_eq!(
+            (failure.attempts.count(), classes),
+            (3, vec![FailureClass::Panic; 3])
+        );
+    }
     let stats = ended.registry.handler("tried");
     assert_eq!((stats.panics.get(), stats.retries.get()), (150, 100));
     // One for each lane, and one after each panic.

@@ -10,11 +10,11 @@ use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AnySink, Backoff, Event, Handler, HandlerError, HandlerFactory, KeySelector, LaneHandler,
-    LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output, Registry, RetryPolicy, RootWatch, Route,
-    RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec,
-    StartError, Target, TypePattern, TypeTable, Unmatched, Worker, start_dead_letters, start_lane,
-    start_router, start_sink, start_source,
+    AnySink, Backoff, DeadLetterSpec, Event, Handler, HandlerError, HandlerFactory, KeySelector,
+    LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output, Registry, RetryPolicy,
+    RootWatch, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort,
+    SourceSpec, StartError, Target, TypePattern, TypeTable, Unmatched, Worker, start_dead_letters,
+    start_lane, start_router, start_sink, start_source,
 };
 
 use crate::feed::Feed;
@@ -112,7 +112,8 @@ async fn run_on(
     let budget = MemoryBudget::new(MEMORY_BYTES);
     let (router, dead_letters, sink) = (Inlet::new(), Inlet::new(), Inlet::new());
     let lifeline = Lifeline::root().0;
-    start_dead_letters(registry.clone(), dead_letters.clone(), &core, lifeline);
+    let counting = DeadLetterSpec::counting(registry.clone());
+    start_dead_letters(counting, dead_letters.clone(), &core, lifeline);
     let sink_spec = SinkSpec {
         name: "count".into(),
         factory: Arc::new(CountFactory {

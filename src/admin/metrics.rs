@@ -184,12 +184,9 @@ fn sinks(page: &mut Page, observed: &Observed) {
 fn process(page: &mut Page, observed: &Observed) {
     let registry = &observed.registry;
     let dead_letters = registry.dead_letters();
-    let dead_letters = dead_letters.iter().map(|((branch, class), count)| {
-        (
-            format!("{},{}", label("branch", branch), label("class", class)),
-            *count,
-        )
-    });
+    let dead_letters = dead_letters
+        .iter()
+        .map(|((branch, class), count)| (of_branch(branch, &label("class", class)), *count));
     page.counter("veltrix_dead_letters", "Events given up", dead_letters);
     let dropped = registry
         .dropped()
@@ -226,6 +223,14 @@ fn process(page: &mut Page, observed: &Observed) {
         "The running version",
         &label("version", env!("CARGO_PKG_VERSION")),
     );
+}
+
+/// The label of a branch before `rest`: `handler` or `sink` with its name, and none for the router.
+fn of_branch(branch: &str, rest: &str) -> String {
+    match branch.split_once('.') {
+        Some((role, name)) => format!("{},{rest}", label(role, name)),
+        None => rest.to_owned(),
+    }
 }
 
 /// The samples of a family without labels.

@@ -1,6 +1,8 @@
-//! The admin server: liveness, readiness and metrics for whoever operates the process.
+//! The admin server: liveness, readiness, metrics and the API for whoever operates the process.
 
+mod dead_letters;
 mod metrics;
+mod problem;
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use veltrix_actors::{MemoryBudget, Registry, TypeTable};
+use veltrix_actors::{DeadLetterDesk, MemoryBudget, Registry, TypeTable};
 
 /// What the server reads of the running tree.
 #[derive(Clone)]
@@ -17,6 +19,7 @@ pub(crate) struct Observed {
     pub(crate) registry: Arc<Registry>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) types: Arc<TypeTable>,
+    pub(crate) dead_letters: Arc<DeadLetterDesk>,
 }
 
 /// Whether the process wants traffic. Shared with the server's thread, which only reads it.
@@ -58,6 +61,11 @@ pub(crate) fn serve(listen: SocketAddr, observed: Observed, health: Arc<Health>)
             .route("/livez", web::get().to(live))
             .route("/readyz", web::get().to(ready))
             .route("/metrics", web::get().to(metrics))
+            .route("/api/dead-letters", web::get().to(dead_letters::list))
+            .route(
+                "/api/dead-letters/{sequence}",
+                web::get().to(dead_letters::show),
+            )
     })
     .workers(1)
     .disable_signals()

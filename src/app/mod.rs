@@ -2,9 +2,11 @@
 
 mod arbiters;
 mod data_dir;
+mod dead_letters;
 mod drain;
 mod status_line;
 mod summary;
+mod translate;
 mod tree;
 
 use std::sync::Arc;

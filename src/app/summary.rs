@@ -55,7 +55,14 @@ pub(super) fn log(registry: &Registry) {
         .map(|(_, stats)| stats.delivered.get())
         .sum();
     let dead_lettered: u64 = registry.dead_letters().iter().map(|(_, count)| count).sum();
-    let dropped: u64 = registry.dropped().iter().map(|(_, count)| count).sum();
+    // Dead letters that had to go are events that are counted as dead letters already.
+    let of_events = |(rule, _): &&(&str, u64)| !rule.starts_with("dead-letter-");
+    let dropped = registry.dropped();
+    let dropped: u64 = dropped
+        .iter()
+        .filter(of_events)
+        .map(|(_, count)| count)
+        .sum();
     let balanced = registry.is_balanced();
     tracing::info!(
         accepted,

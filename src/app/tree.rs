@@ -8,15 +8,17 @@ use actix::Recipient;
 use actix_rt::ArbiterHandle;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AutoShutdown, Backoff, ChildSpec, KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline,
+    AutoShutdown, Backoff, ChildSpec, DeadLetterDesk, LaneSlot, LaneSpec, LeakedThreads, Lifeline,
     MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec, SinkSpec,
     SourceSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched, start_dead_letters,
     start_lane, start_router, start_sink, start_source, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
+use super::dead_letters;
+use super::translate::{backoff, key, restart};
 use crate::admin::Observed;
-use crate::config::{self, Config, EventKey, HandlerConfig, Isolation, Supervision};
+use crate::config::{self, Config, HandlerConfig, Isolation, Supervision};
 
 /// How long an actor may take to stop once nothing is in flight any more.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -31,6 +33,7 @@ pub(super) struct Tree {
     budget: Arc<MemoryBudget>,
     router: Arc<Inlet>,
     dead_letters: Arc<Inlet>,
+    desk: Arc<DeadLetterDesk>,
     sinks: HashMap<String, Target>,
     /// Per handler the places of its lanes.
     lanes: HashMap<String, Vec<Arc<LaneSlot>>>,
@@ -65,6 +68,7 @@ impl Tree {
             budget: MemoryBudget::new(config.service.memory),
             router: Inlet::new(),
             dead_letters: Inlet::new(),
+            desk: Arc::default(),
             sinks: config
                 .sinks
                 .iter()
@@ -80,6 +84,7 @@ impl Tree {
             registry: self.registry.clone(),
             budget: self.budget.clone(),
             types: self.types.clone(),
+            dead_letters: self.desk.clone(),
         }
     }
 
@@ -102,7 +107,7 @@ impl Tree {
     /// Starts the tree on the current arbiter. It ends by itself once all sources have.
     pub(super) fn start(self, config: &Config) -> (Recipient<Stop>, RootWatch) {
         let children = vec![
-            self.dead_letters_child(),
+            self.dead_letters_child(config),
             self.sinks_child(config),
             self.handlers_child(config),
             self.router_child(config),
@@ -123,14 +128,15 @@ impl Tree {
         (start_supervisor(root), watch)
     }
 
-    fn dead_letters_child(&self) -> ChildSpec {
-        let (registry, inlet) = (self.registry.clone(), self.dead_letters.clone());
+    fn dead_letters_child(&self, config: &Config) -> ChildSpec {
+        let spec = dead_letters::spec(config, &self.sinks, &self.observed());
+        let inlet = self.dead_letters.clone();
         child(
             "dead-letters",
             Restart::Permanent,
             SHUTDOWN,
             move |lifeline| {
-                start_dead_letters(registry.clone(), inlet.clone(), &Arbiters::core(), lifeline);
+                start_dead_letters(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline);
             },
         )
     }
@@ -302,30 +308,6 @@ impl Tree {
             config::Unmatched::Drop => Unmatched::Drop,
             config::Unmatched::Sink(name) => Unmatched::Sink(self.sinks[name].clone()),
         }
-    }
-}
-
-fn backoff(supervision: &Supervision) -> Backoff {
-    let config::Backoff { min, max, jitter } = supervision.backoff;
-    Backoff { min, max, jitter }
-}
-
-fn restart(supervision: &Supervision) -> Restart {
-    match supervision.restart {
-        config::Restart::Permanent => Restart::Permanent,
-        config::Restart::Transient => Restart::Transient,
-        config::Restart::Temporary => Restart::Temporary,
-    }
-}
-
-fn key(key: &EventKey) -> KeySelector {
-    match key {
-        EventKey::Subject => KeySelector::SubjectOrSource,
-        EventKey::Source => KeySelector::Source,
-        EventKey::Id => KeySelector::Id,
-        EventKey::Type => KeySelector::Type,
-        EventKey::Extension(name) => KeySelector::Attribute(name.clone()),
-        EventKey::Data(path) => KeySelector::Data(path.clone()),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     origins::{FileLocation, Location, Origin, OriginNode, Origins, SourceFile, Span},
     problems::{Problem, Problems},
     schema::Schemas,
-    substitute,
+    substitute, version,
 };
 
 /// The merged config before it is decoded.
@@ -19,6 +19,7 @@ use super::{
 pub(crate) struct Tree {
     pub(crate) value: Value,
     pub(crate) origins: Origins,
+    pub(crate) version: String,
 }
 
 /// One layer for the `config` crate, which merges it over those before.
@@ -65,8 +66,10 @@ pub(crate) fn load(
         schemas,
         &mut problems,
     ));
+    let value = merge(&layers)?;
     let mut tree = Tree {
-        value: merge(&layers)?,
+        version: version::of(&value),
+        value,
         origins: Origins::default(),
     };
     layers

@@ -3,6 +3,7 @@
 //! Every problem is found in one pass and told with its place; what comes out needs no further check.
 
 mod bounded;
+mod dead_letters;
 mod decode;
 mod environment;
 mod event_key;
@@ -32,6 +33,7 @@ mod toml;
 mod units;
 mod unsupported;
 mod validate;
+mod version;
 mod wiring;
 mod yaml;
 
@@ -42,6 +44,7 @@ use crate::components::Components;
 pub(crate) use self::one_or_many::OneOrMany;
 pub use self::{
     bounded::WholeNumber,
+    dead_letters::DeadLettersConfig,
     event_key::EventKey,
     expression::{Envelope, Expression},
     files::locate,

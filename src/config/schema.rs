@@ -4,8 +4,8 @@ use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use super::{
-    handler::RawHandler, path::Step, routing::RawRouting, service::RawService, sink::RawSink,
-    source::RawSource, supervision::RawSupervision,
+    dead_letters::RawDeadLetters, handler::RawHandler, path::Step, routing::RawRouting,
+    service::RawService, sink::RawSink, source::RawSource, supervision::RawSupervision,
 };
 use crate::components::Components;
 
@@ -13,13 +13,14 @@ use crate::components::Components;
 const MAX_REFERENCES: usize = 64;
 
 /// The top-level sections of the config.
-pub(crate) const SECTIONS: [&str; 6] = [
+pub(crate) const SECTIONS: [&str; 7] = [
     "service",
     "sources",
     "handlers",
     "sinks",
     "routing",
     "supervision",
+    "dead_letters",
 ];
 
 /// A place within a schema.
@@ -147,6 +148,7 @@ impl<'a> Schemas<'a> {
                 ("service", rest) => within::<RawService>(rest),
                 ("routing", rest) => within::<RawRouting>(rest),
                 ("supervision", rest) => within::<RawSupervision>(rest),
+                ("dead_letters", rest) => within::<RawDeadLetters>(rest),
                 (_, [name, rest @ ..]) => {
                     let component = tree.get(section).and_then(|names| names.get(name));
                     let kind = component.and_then(|component| component.get("type")?.as_str());

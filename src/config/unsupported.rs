@@ -5,13 +5,12 @@ use serde_json::Value;
 use super::{path::KeyPath, problems::Reporter};
 
 /// Where they stand; `*` is any name.
-const UNSUPPORTED: [&[&str]; 10] = [
+const UNSUPPORTED: [&[&str]; 9] = [
     &["journal"],
     &["dedupe"],
     &["reload"],
     &["faults"],
     &["tests"],
-    &["dead_letters"],
     &["templates"],
     &["service", "admin", "auth"],
     &["supervision", "breaker"],

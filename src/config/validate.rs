@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
+    dead_letters::{DeadLettersConfig, RawDeadLetters},
     decode::decode_what_is_valid,
     handler::{self, HandlerConfig},
     layers::Tree,
@@ -36,6 +37,10 @@ pub struct Config {
     pub unmatched: Unmatched,
     /// The defaults of all handlers, and what holds for sources and sinks.
     pub supervision: Supervision,
+    /// Where events that were given up are kept.
+    pub dead_letters: DeadLettersConfig,
+    /// A short stable hash of the merged config, secrets left out.
+    pub version: String,
 }
 
 /// What the validation of a component may look at beside its own section.
@@ -67,19 +72,23 @@ pub(crate) fn validate(
     components: &Components,
 ) -> Result<(Config, Problems), Problems> {
     let reporter = Reporter::new(tree.origins);
-    let config = build(tree.value, components, &reporter);
+    let config = build(tree.value, tree.version, components, &reporter);
     match config {
         Some(config) if !reporter.has_errors() => Ok((config, reporter.into_problems())),
         _ => Err(reporter.into_problems()),
     }
 }
 
-fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Option<Config> {
+fn build(
+    mut tree: Value,
+    version: String,
+    components: &Components,
+    reporter: &Reporter,
+) -> Option<Config> {
     unsupported::refuse(&mut tree, reporter);
     unknown_sections(&tree, reporter);
     let service: Option<RawService> = section(&tree, "service", reporter);
     let service = service.map(|raw| raw.validate(reporter));
-    let routing: Option<RawRouting> = section(&tree, "routing", reporter);
     let supervision = supervision(&tree, reporter);
     let raw_sources = names::entries(&tree, "sources", reporter);
     let raw_handlers = names::entries(&tree, "handlers", reporter);
@@ -111,18 +120,16 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         .iter()
         .map(|(name, value)| sink::validate(name, value, context))
         .collect();
-    let unmatched = routing.map(RawRouting::unmatched);
+    let unmatched = unmatched(&tree, context);
     let unmatched_sink = match &unmatched {
         Some(Unmatched::Sink(name)) => Some(name.as_str()),
         _ => None,
     };
-    if let Some(name) = unmatched_sink {
-        context.check_sink(
-            name,
-            &KeyPath::of(["routing", "unmatched"]),
-            &["dead-letter", "drop"],
-        );
-    }
+    let dead_letters: Option<RawDeadLetters> = section(&tree, "dead_letters", reporter);
+    let dead_letters = dead_letters.map(|raw| raw.validate(context));
+    let copies_sink = dead_letters
+        .as_ref()
+        .and_then(|config| config.also_to.as_deref());
     needs_sources(&tree, reporter);
     wiring::listeners(&raw_sources, service.as_ref(), reporter);
     wiring::file_paths(&raw_sinks, reporter);
@@ -130,7 +137,12 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
     wiring::loops(&valid_handlers, &tree, reporter);
     if !reporter.has_errors() {
         // beside errors such warnings mislead: a misspelt name leaves the right one unused
-        wiring::unused_sinks(&sink_names, &raw_handlers, unmatched_sink, reporter);
+        wiring::unused_sinks(
+            &sink_names,
+            &raw_handlers,
+            &[unmatched_sink, copies_sink],
+            reporter,
+        );
         if raw_handlers.is_empty() && unmatched_sink.is_none() {
             let message = "the config has no handlers, so every event is unmatched";
             reporter.warn(&KeyPath::of(["handlers"]), message, None);
@@ -143,7 +155,20 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         sinks: sinks.into_iter().collect::<Option<_>>()?,
         unmatched: unmatched?,
         supervision,
+        dead_letters: dead_letters?,
+        version,
     })
+}
+
+/// What happens to events that no handler wants.
+fn unmatched(tree: &Value, context: Context<'_>) -> Option<Unmatched> {
+    let routing: RawRouting = section(tree, "routing", context.reporter)?;
+    let unmatched = routing.unmatched();
+    if let Unmatched::Sink(name) = &unmatched {
+        let path = KeyPath::of(["routing", "unmatched"]);
+        context.check_sink(name, &path, &["dead-letter", "drop"]);
+    }
+    Some(unmatched)
 }
 
 /// The defaults of all handlers.

@@ -34,16 +34,16 @@ fn texts<'a>(component: &'a Value, key: &str) -> Vec<&'a str> {
 pub(crate) fn unused_sinks(
     sinks: &[&str],
     handlers: &[(&str, &Value)],
-    unmatched: Option<&str>,
+    others: &[Option<&str>],
     reporter: &Reporter,
 ) {
     let used: HashSet<&str> = handlers
         .iter()
         .flat_map(|(_, handler)| texts(handler, "to"))
-        .chain(unmatched)
+        .chain(others.iter().copied().flatten())
         .collect();
     for sink in sinks.iter().filter(|sink| !used.contains(**sink)) {
-        let help = "name it in a handler's `to` or in `routing.unmatched`, or remove it".to_owned();
+        let help = "name it in a handler's `to`, in `routing.unmatched` or in `dead_letters.also_to`, or remove it".to_owned();
         reporter.warn(
             &KeyPath::of(["sinks", sink]),
             format!("nothing is sent to sink `{sink}`"),

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -140,4 +141,33 @@ pub(crate) fn child_process(example: Example) {
         ]);
     assert_eq!(each(&ended.events, "type"), ["order.scored"]);
     assert_eq!(ended.events[0]["data"], json!({"order": 7, "score": 0.5}));
+}
+
+pub(crate) fn dead_letters(example: Example) {
+    let mut running = example
+        .with_any_port("shop")
+        .with("VELTRIX__SERVICE__ADMIN__LISTEN", "127.0.0.1:0")
+        .start();
+    let admin = running.record(|record| record["message"] == "admin listening");
+    let admin = admin["address"].as_str().expect("an address").to_owned();
+    let address = running.address("shop");
+    post(address, &event("1", "order.created", "c", "{}"));
+    post(
+        address,
+        &event("2", "order.created", "c", r#"{"price":5,"quantity":2}"#),
+    );
+    // One lane: the first is a dead letter before the second is a result.
+    assert_eq!(running.event()["data"]["total"], 10);
+    let is_logged = |record: &Value| record["message"] == "dead letter";
+    assert_eq!(running.record(is_logged)["branch"], "handler.price");
+    let list = Command::new(env!("CARGO_BIN_EXE_veltrix"))
+        .args(["dead-letters", "list", "--admin", &admin, "-o", "json"])
+        .output()
+        .expect("the binary");
+    let list: Value = serde_json::from_slice(&list.stdout).expect("the list");
+    assert_eq!(list["dead_letters"][0]["id"], "1");
+    let ended = running.stop();
+    let graves = ended.file("out/dead-letters.ndjson");
+    assert_eq!(each(&graves, "type"), ["veltrix.dead-letter"]);
+    assert_eq!(graves[0]["data"]["event"]["id"], "1");
 }

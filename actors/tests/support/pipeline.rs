@@ -8,12 +8,12 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AnySink, AutoShutdown, Backoff, ChildSpec, Event, ExitReason, HandlerFactory, Intake,
-    KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget, Registry, Restart,
-    RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory,
-    SourcePort, SourceSpec, StartError, Supervisor, Target, TypePattern, TypeTable, Unmatched,
-    Watchdog, Watched, Worker, start_dead_letters, start_lane, start_router, start_sink,
-    start_source, start_supervisor,
+    AnySink, AutoShutdown, Backoff, ChildSpec, DeadLetter, DeadLetterDesk, DeadLetterLimits,
+    DeadLetterQuery, DeadLetterSpec, Event, ExitReason, HandlerFactory, Intake, KeySelector,
+    LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget, Registry, Restart, RestartBudget,
+    Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec,
+    StartError, Supervisor, Target, TypePattern, TypeTable, Unmatched, Watchdog, Watched, Worker,
+    start_dead_letters, start_lane, start_router, start_sink, start_source, start_supervisor,
 };
 
 /// What is tried.
@@ -34,6 +34,8 @@ pub(crate) struct Ended {
     pub(crate) registry: Arc<Registry>,
     pub(crate) exit: ExitReason,
     pub(crate) leaked: Arc<LeakedThreads>,
+    /// The newest dead letters, if all events came to their end.
+    pub(crate) dead_letters: Vec<Arc<DeadLetter>>,
 }
 
 /// Events with their number as data and one of seven keys.
@@ -125,6 +127,8 @@ struct Shared {
     sink: Arc<Inlet>,
     collected: Collect,
     leaked: Arc<LeakedThreads>,
+    desk: Arc<DeadLetterDesk>,
+    read: Arc<Mutex<Vec<Arc<DeadLetter>>>>,
 }
 
 impl Pipeline {
@@ -133,13 +137,16 @@ impl Pipeline {
         let shared = Shared::default();
         let (registry, collected) = (shared.registry.clone(), shared.collected.clone());
         let leaked = shared.leaked.clone();
+        let read = shared.read.clone();
         let exit = System::new().block_on(self.supervise(shared));
+        let dead_letters = std::mem::take(&mut *read.lock().expect("set up by the test"));
         let numbers = std::mem::take(&mut *collected.0.lock().expect("set up by the test"));
         Ended {
             numbers,
             registry,
             exit,
             leaked,
+            dead_letters,
         }
     }
 
@@ -177,6 +184,18 @@ impl Pipeline {
         let registry = shared.registry.clone();
         let root = Supervisor::new("root", children, restarts, backoff, registry, lifeline);
         start_supervisor(root.auto_shutdown(AutoShutdown::AnySignificant));
+        let (desk, read, done) = (shared.desk.clone(), shared.read.clone(), watch.done);
+        actix_rt::spawn(async move {
+            if done.await.is_ok() {
+                let newest = DeadLetterQuery {
+                    limit: 100,
+                    ..DeadLetterQuery::default()
+                };
+                // The dead letters are the last to be told to stop.
+                let page = desk.page(newest).await.expect("it runs until the stop");
+                *read.lock().expect("set up by the test") = page.letters;
+            }
+        });
         let exited = tokio::time::timeout(Duration::from_secs(60), watch.exited);
         exited
             .await
@@ -244,7 +263,15 @@ impl Pipeline {
 }
 
 fn ends(shared: &Shared) -> Vec<ChildSpec> {
-    let (registry, inlet) = (shared.registry.clone(), shared.dead_letters.clone());
+    let inlet = shared.dead_letters.clone();
+    let dead_letters = DeadLetterSpec {
+        limits: DeadLetterLimits {
+            count: 100,
+            bytes: 1 << 20,
+        },
+        desk: shared.desk.clone(),
+        ..DeadLetterSpec::counting(shared.registry.clone())
+    };
     let spec = SinkSpec {
         name: "collect".into(),
         factory: Arc::new(shared.collected.clone()),
@@ -254,8 +281,8 @@ fn ends(shared: &Shared) -> Vec<ChildSpec> {
     let sink = shared.sink.clone();
     vec![
         child("dead-letters", Restart::Permanent, move |lifeline| {
-            let (registry, inlet) = (registry.clone(), inlet.clone());
-            start_dead_letters(registry, inlet, &Arbiter::current(), lifeline);
+            let (spec, inlet) = (dead_letters.clone(), inlet.clone());
+            start_dead_letters(spec, inlet, &Arbiter::current(), lifeline);
         }),
         child("sink", Restart::Permanent, move |lifeline| {
             start_sink(spec.clone(), sink.clone(), &Arbiter::current(), lifeline);
