@@ -26,8 +26,18 @@ const CASES: &[(&str, &str, &str)] = &[
         "",
     ),
     (
-        "supervision: { breaker: { window: 10s } }",
-        "v.yaml:3:16: error: `supervision.breaker` is not supported by this version",
+        "supervision: { breaker: { window: 0s } }",
+        "v.yaml:3:35: error: `supervision.breaker.window` must be more than zero",
+        "",
+    ),
+    (
+        "supervision: { breaker: { dead_letter_ratio: 50 } }",
+        "v.yaml:3:46: error: `supervision.breaker.dead_letter_ratio` must be a number from 0 to 1, not 50",
+        "",
+    ),
+    (
+        "supervision: { breaker: { min_events: 0 } }",
+        "v.yaml:3:39: error: `supervision.breaker.min_events`: ",
         "",
     ),
     (

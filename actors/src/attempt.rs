@@ -126,6 +126,9 @@ impl HandlerActor {
             self.output.emit_input(work.batch(), work.next, decision);
         }
         work.next += 1;
+        if self.is_probing() {
+            self.tell_breaker(0);
+        }
     }
 
     fn panicked(&mut self, panic: Panic, ctx: &mut Context<Self>) {
@@ -206,5 +209,6 @@ impl HandlerActor {
             Destination::DeadLetter(Box::new(failure)),
         );
         work.next += 1;
+        self.tell_breaker(1);
     }
 }

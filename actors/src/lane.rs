@@ -11,6 +11,7 @@ use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context}
 use crate::derive::Deriver;
 use crate::guard;
 use crate::handler::LaneHandler;
+use crate::lane_breaker::UnderBreaker;
 use crate::lane_slot::LaneSlot;
 use crate::lane_spec::LaneSpec;
 use crate::mailbox::{Deliver, OutletReady, Turn};
@@ -39,6 +40,7 @@ pub struct HandlerActor {
     inbox: VecDeque<Deliver>,
     pub(crate) output: LaneOutput,
     pub(crate) tally: Tally,
+    pub(crate) breaker: UnderBreaker,
     pub(crate) stats: Arc<HandlerStats>,
     pub(crate) branch: Arc<str>,
     /// An event waits for its next attempt or its answer; nothing else may pass it.
@@ -71,6 +73,7 @@ impl HandlerActor {
             work: None,
             output: LaneOutput::new(types, deriver, spec.budget.clone()),
             tally: Tally::default(),
+            breaker: UnderBreaker::default(),
             stats: spec.registry.handler(&spec.handler),
             branch: format!("handler.{}", spec.handler).into(),
             is_waiting: false,
@@ -103,12 +106,13 @@ impl HandlerActor {
             let Some(has_room) = self.has_room() else {
                 return self.give_way(ctx);
             };
-            if !has_room {
+            if !has_room || !self.is_permitted(ctx) {
                 break;
             }
-            while !self.is_waiting && self.has_next_event() {
+            while !self.is_waiting && !self.must_ask() && self.has_next_event() {
                 if looked == EVENTS_PER_LOOK {
                     looked = 0;
+                    self.glance_at_breaker();
                     if started.elapsed() > TIME_SLICE {
                         self.is_yielding = true;
                         break;
@@ -209,10 +213,12 @@ impl HandlerActor {
         );
         drop(in_charge);
         self.output.give_back(emitted);
+        let is_done = work.is_done();
+        self.tell_breaker(0);
         self.tally.count(&self.stats);
-        if work.is_done() {
+        self.forget_told();
+        if is_done && let Some(work) = self.work.take() {
             drop(work.settle());
-            self.work = None;
         }
         true
     }

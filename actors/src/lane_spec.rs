@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::breaker::Breaker;
 use crate::handler::HandlerFactory;
 use crate::mailbox::Inlet;
 use crate::memory::MemoryBudget;
@@ -41,6 +42,8 @@ pub struct LaneSpec {
     pub deadline: Option<Duration>,
     /// The waits between attempts.
     pub backoff: Backoff,
+    /// Pauses the handler when too many of its events fail; shared by its lanes.
+    pub breaker: Option<Arc<Breaker>>,
     /// The interned types.
     pub types: Arc<TypeTable>,
     /// Charged with the results' bytes.

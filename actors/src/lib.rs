@@ -10,6 +10,7 @@ mod attempt;
 mod attribute_names;
 mod attribute_rules;
 mod batch;
+mod breaker;
 mod dead_letter;
 mod dead_letter_actor;
 mod dead_letter_copy;
@@ -23,6 +24,7 @@ mod guard;
 mod handler;
 mod key;
 mod lane;
+mod lane_breaker;
 mod lane_outlets;
 mod lane_slot;
 mod lane_spec;
@@ -59,6 +61,7 @@ pub use async_sink_actor::AsyncSinkActor;
 pub use batch::{
     Arena, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EventBatch, Intake, check_line, detached_types,
 };
+pub use breaker::{BREAKER_PAUSE_MAX, BREAKER_PAUSE_MIN, Breaker, BreakerSpec};
 pub use dead_letter::{
     ATTEMPTS_KEPT_MAX, Attempt, Attempts, Failure, FailureClass, REASON_BYTES_MAX,
 };

@@ -85,7 +85,12 @@ impl SourceActor {
         // One that failed is started again at once; its events are on their way without it.
         self.waits_for_finished &= matches!(result, Ok(Ok(())));
         match result {
-            Ok(Ok(())) => tracing::debug!(source = name, "no more events"),
+            Ok(Ok(())) => {
+                if self.waits_for_finished {
+                    self.port.shared.registry.source_ended();
+                }
+                tracing::debug!(source = name, "no more events");
+            }
             Ok(Err(error)) => {
                 if self.factory.is_none() {
                     tracing::info!(source = name, reason = %error, "a connection ended");

@@ -205,6 +205,8 @@ pub struct HandlerStats {
     pub panics: Counter,
     /// Calls that did not return within the deadline.
     pub hangs: Counter,
+    /// How often the breaker opened.
+    pub pauses: Counter,
     /// Attempts after the first.
     pub retries: Counter,
     /// Events given up.
@@ -274,6 +276,9 @@ pub struct Registry {
     pub actors: ActorStatuses,
     sources: DashMap<String, Arc<SourceStats>>,
     source_count: AtomicUsize,
+    /// Sources that take in no more, and whoever waits for the last of them.
+    ended_sources: AtomicUsize,
+    all_ended: Notify,
     handlers: DashMap<String, Arc<HandlerStats>>,
     sinks: DashMap<String, Arc<SinkStats>>,
     dropped: DashMap<&'static str, u64>,
@@ -291,6 +296,30 @@ impl Registry {
             .entry(name.to_owned())
             .or_insert_with(new)
             .clone()
+    }
+
+    /// A source takes in no more, for good.
+    pub(crate) fn source_ended(&self) {
+        self.ended_sources.fetch_add(1, Ordering::AcqRel);
+        if self.is_input_over() {
+            self.all_ended.notify_waiters();
+        }
+    }
+
+    /// Whether no source takes in any more: what waits now for better times waits in vain.
+    pub(crate) fn is_input_over(&self) -> bool {
+        self.ended_sources.load(Ordering::Acquire) >= self.source_count()
+    }
+
+    /// Waits until no source takes in any more.
+    pub(crate) async fn input_over(&self) {
+        let all_ended = self.all_ended.notified();
+        tokio::pin!(all_ended);
+        // Registered before the look, so that the last end in between is not missed.
+        all_ended.as_mut().enable();
+        if !self.is_input_over() {
+            all_ended.await;
+        }
     }
 
     /// How many sources there are.

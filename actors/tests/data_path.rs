@@ -200,6 +200,7 @@ impl Tree {
             unmatched: Unmatched::Drop,
             attempts: 3,
             deadline: None,
+            breaker: None,
             backoff: Backoff::default(),
             types: self.types.clone(),
             budget: self.budget.clone(),

@@ -136,6 +136,7 @@ async fn run_on(
         attempts: 1,
         deadline: None,
         backoff: Backoff::default(),
+        breaker: None,
         types: plan.types.clone(),
         budget: budget.clone(),
         registry: registry.clone(),

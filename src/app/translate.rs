@@ -1,12 +1,25 @@
 //! The config's words for supervision and keys in those of the actors.
 
-use veltrix_actors::{Backoff, KeySelector, Restart};
+use veltrix_actors::{Backoff, BreakerSpec, KeySelector, Restart};
 
 use crate::config::{self, EventKey, Supervision};
 
 pub(super) fn backoff(supervision: &Supervision) -> Backoff {
     let config::Backoff { min, max, jitter } = supervision.backoff;
     Backoff { min, max, jitter }
+}
+
+pub(super) fn breaker(supervision: &Supervision) -> BreakerSpec {
+    let config::Breaker {
+        dead_letter_ratio,
+        window,
+        min_events,
+    } = supervision.breaker;
+    BreakerSpec {
+        dead_letter_ratio,
+        window,
+        min_events: min_events.into(),
+    }
 }
 
 pub(super) fn restart(supervision: &Supervision) -> Restart {

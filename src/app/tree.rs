@@ -8,15 +8,15 @@ use actix::Recipient;
 use actix_rt::ArbiterHandle;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AutoShutdown, Backoff, ChildSpec, DeadLetterDesk, LaneSlot, LaneSpec, LeakedThreads, Lifeline,
-    MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec, SinkSpec,
-    SourceSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched, start_dead_letters,
-    start_lane, start_router, start_sink, start_source, start_supervisor,
+    AutoShutdown, Backoff, Breaker, ChildSpec, DeadLetterDesk, LaneSlot, LaneSpec, LeakedThreads,
+    Lifeline, MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec,
+    SinkSpec, SourceSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched,
+    start_dead_letters, start_lane, start_router, start_sink, start_source, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
 use super::dead_letters;
-use super::translate::{backoff, key, restart};
+use super::translate::{backoff, breaker, key, restart};
 use crate::admin::Observed;
 use crate::config::{self, Config, HandlerConfig, Isolation, Supervision};
 
@@ -291,6 +291,7 @@ impl Tree {
             attempts: handler.supervision.attempts,
             deadline: handler.supervision.deadline,
             backoff: backoff(&handler.supervision),
+            breaker: Some(Arc::new(Breaker::new(breaker(&handler.supervision)))),
             types: self.types.clone(),
             budget: self.budget.clone(),
             registry: self.registry.clone(),

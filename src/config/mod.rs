@@ -57,7 +57,7 @@ pub use self::{
     service::{AdminConfig, ServiceConfig, Workers},
     sink::SinkConfig,
     source::SourceConfig,
-    supervision::{Backoff, Restart, Supervision},
+    supervision::{Backoff, Breaker, Restart, Supervision},
     units::{ByteSize, DurationText, UnitError},
     validate::Config,
 };

@@ -37,6 +37,20 @@ pub(crate) struct RawSupervision {
     max_restarts: Option<u32>,
     /// The time in which `max_restarts` are counted. Default 30s.
     within: Option<DurationText>,
+    /// Pauses the handler, whose events wait then, when too many of them become dead letters.
+    breaker: Option<RawBreaker>,
+}
+
+/// When the breaker pauses a handler.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawBreaker {
+    /// The share of dead letters among the handled events above which it pauses, from 0 to 1; 1 is never. Default 0.5.
+    dead_letter_ratio: Option<f64>,
+    /// The time that is looked at. Default 10s.
+    window: Option<DurationText>,
+    /// Fewer events than this in the window do not count; at least 1. Default 50.
+    min_events: Option<WholeNumber<1, { u32::MAX }>>,
 }
 
 /// The pause between attempts.
@@ -66,6 +80,19 @@ pub struct Supervision {
     pub max_restarts: u32,
     /// The time in which restarts are counted, more than zero.
     pub within: Duration,
+    /// When the handler is paused.
+    pub breaker: Breaker,
+}
+
+/// When too many dead letters pause a handler.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Breaker {
+    /// The share of dead letters above which it is paused, 0 to 1.
+    pub dead_letter_ratio: f64,
+    /// The time that is looked at, more than zero.
+    pub window: Duration,
+    /// The least number of events that says anything.
+    pub min_events: u32,
 }
 
 /// Pauses that double from `min` to `max`.
@@ -92,6 +119,11 @@ impl Default for Supervision {
             restart: Restart::Permanent,
             max_restarts: 5,
             within: Duration::from_secs(30),
+            breaker: Breaker {
+                dead_letter_ratio: 0.5,
+                window: Duration::from_secs(10),
+                min_events: 50,
+            },
         }
     }
 }
@@ -131,7 +163,33 @@ impl RawSupervision {
             restart: self.restart.unwrap_or(defaults.restart),
             max_restarts: self.max_restarts.unwrap_or(defaults.max_restarts),
             within: self.within.map_or(defaults.within, |within| within.0),
+            breaker: self.breaker.as_ref().map_or(defaults.breaker, |raw| {
+                raw.over(defaults.breaker, &path.key("breaker"), reporter)
+            }),
         }
+    }
+}
+
+impl RawBreaker {
+    fn over(&self, defaults: Breaker, path: &KeyPath, reporter: &Reporter) -> Breaker {
+        let merged = Breaker {
+            dead_letter_ratio: self.dead_letter_ratio.unwrap_or(defaults.dead_letter_ratio),
+            window: self.window.map_or(defaults.window, |window| window.0),
+            min_events: self
+                .min_events
+                .map_or(defaults.min_events, WholeNumber::get),
+        };
+        if !(0.0..=1.0).contains(&merged.dead_letter_ratio) {
+            let at = path.key("dead_letter_ratio");
+            let ratio = merged.dead_letter_ratio;
+            let message = format!("`{at}` must be a number from 0 to 1, not {ratio}");
+            reporter.value(&at, message, None);
+        }
+        if merged.window.is_zero() {
+            let at = path.key("window");
+            reporter.value(&at, format!("`{at}` must be more than zero"), None);
+        }
+        merged
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{path::KeyPath, problems::Reporter};
 
 /// Where they stand; `*` is any name.
-const UNSUPPORTED: [&[&str]; 9] = [
+const UNSUPPORTED: [&[&str]; 7] = [
     &["journal"],
     &["dedupe"],
     &["reload"],
@@ -13,8 +13,6 @@ const UNSUPPORTED: [&[&str]; 9] = [
     &["tests"],
     &["templates"],
     &["service", "admin", "auth"],
-    &["supervision", "breaker"],
-    &["handlers", "*", "supervision", "breaker"],
 ];
 
 /// Takes them out of the tree and reports each.

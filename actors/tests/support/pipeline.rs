@@ -221,6 +221,7 @@ impl Pipeline {
             unmatched: Unmatched::Drop,
             attempts: self.attempts,
             deadline: None,
+            breaker: None,
             backoff: Backoff {
                 min: Duration::from_millis(1),
                 ..Backoff::default()
