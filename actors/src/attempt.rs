@@ -1,6 +1,8 @@
 //! One attempt of a lane at one event, and what follows from how it ends: results, another attempt, or a dead letter.
 
+use std::backtrace::Backtrace;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::{ActorContext, ActorFutureExt, AsyncContext, Context};
@@ -30,13 +32,13 @@ impl HandlerActor {
                 let mark = self.output.mark();
                 let mut output = self.output.for_event(batch, index);
                 let event = batch.event(index);
-                match guard::guard("handler", &self.spec.handler, || {
-                    handler.handle(&event, &mut output)
-                }) {
+                let is_last = self.spec.attempts == 1 || work.last_try == Some(index);
+                let attempt = || handler.handle(&event, &mut output);
+                match guard::guard_if_last(is_last, "handler", &self.spec.handler, attempt) {
                     Ok(Ok(())) => self.handled(mark.emitted()),
                     Ok(Err(error)) => {
                         self.output.truncate(mark);
-                        self.failed(&error, FailureClass::Error, ctx);
+                        self.failed(&error, FailureClass::Error, None, ctx);
                     }
                     Err(panic) => {
                         self.output.truncate(mark);
@@ -100,7 +102,7 @@ impl HandlerActor {
             Ok(()) => self.handled(mark.emitted()),
             Err(error) => {
                 self.output.truncate(mark);
-                self.failed(&error, FailureClass::Error, ctx);
+                self.failed(&error, FailureClass::Error, None, ctx);
             }
         }
     }
@@ -156,23 +158,33 @@ impl HandlerActor {
         self.failed(
             &HandlerError::retryable(panic.message),
             FailureClass::Panic,
+            panic.backtrace,
             ctx,
         );
     }
 
     /// Tries the event again, at first at once and then after a growing wait, or gives it up.
-    fn failed(&mut self, error: &HandlerError, class: FailureClass, ctx: &mut Context<Self>) {
-        let Some(work) = &self.work else { return };
+    fn failed(
+        &mut self,
+        error: &HandlerError,
+        class: FailureClass,
+        backtrace: Option<Arc<Backtrace>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(work) = &mut self.work else { return };
         self.stats.errors.add(1);
         let (is_final, class, after) = match error {
             HandlerError::Permanent(_) => (true, class, None),
             HandlerError::Timeout(_) => (false, FailureClass::Timeout, None),
             HandlerError::Retryable { after, .. } => (false, class, *after),
         };
-        let attempt = Attempt::failed(class, &error.to_string());
+        let attempt = Attempt::failed(class, &error.to_string()).with_backtrace(backtrace);
         let failures = self.slot.add_failure(work.shipment(), work.next, attempt);
         if is_final || failures >= self.spec.attempts {
             return self.give_up();
+        }
+        if failures + 1 == self.spec.attempts {
+            work.last_try = Some(work.next);
         }
         self.stats.retries.add(1);
         let wait = match (after, failures) {

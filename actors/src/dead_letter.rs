@@ -1,5 +1,6 @@
 //! Why an event was given up: the kind of failure, its branch, and every attempt at it.
 
+use std::backtrace::Backtrace;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -52,10 +53,10 @@ impl FailureClass {
 /// Attempts at one event that are kept with their times: the first half of them, and the last.
 pub const ATTEMPTS_KEPT_MAX: usize = 16;
 /// Bytes of a failure's reason; longer ones are cut.
-pub const REASON_BYTES_MAX: usize = 2048;
+pub const REASON_BYTES_MAX: usize = 4096;
 
 /// One failed attempt at an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Attempt {
     /// When it failed.
     pub at: SystemTime,
@@ -63,6 +64,8 @@ pub struct Attempt {
     pub class: FailureClass,
     /// The error's or the panic's message, of [`REASON_BYTES_MAX`] at most.
     pub reason: Arc<str>,
+    /// Where its panic came from, if it is one and this was asked for. Symbols are looked up when it is shown.
+    pub backtrace: Option<Arc<Backtrace>>,
 }
 
 impl Attempt {
@@ -72,12 +75,19 @@ impl Attempt {
             at: SystemTime::now(),
             class,
             reason: cut(reason).into(),
+            backtrace: None,
         }
+    }
+
+    /// The attempt with the backtrace of its panic.
+    pub(crate) fn with_backtrace(mut self, backtrace: Option<Arc<Backtrace>>) -> Self {
+        self.backtrace = backtrace;
+        self
     }
 }
 
 /// The failed attempts at one event. The count is true; of many attempts, only the first and the last are kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Attempts {
     count: u32,
     kept: Vec<Attempt>,
@@ -121,8 +131,8 @@ pub struct Failure {
     pub reason: Arc<str>,
     /// Every failed attempt; none for what is given up without one.
     pub attempts: Attempts,
-    /// Where the last panic came from.
-    pub backtrace: Option<Arc<str>>,
+    /// Where the last attempt's panic came from.
+    pub backtrace: Option<Arc<Backtrace>>,
 }
 
 impl Failure {
@@ -145,8 +155,8 @@ impl Failure {
             branch: Arc::clone(branch),
             class: last.class,
             reason: last.reason,
+            backtrace: last.backtrace,
             attempts,
-            backtrace: None,
         }
     }
 }

@@ -23,8 +23,21 @@ impl DeadLetter {
         text.push('}');
     }
 
-    /// All of it. An event that is nested too deeply to stand within JSON is given as a text.
-    pub fn write_json(&self, text: &mut String) {
+    /// All of it. Not for the event path: it looks the backtrace's symbols up, which takes many milliseconds.
+    pub fn write_story(&self, text: &mut String) {
+        self.write_json(text);
+        if let Some(backtrace) = &self.failure.backtrace {
+            text.pop();
+            let backtrace = backtrace.to_string();
+            push(
+                text,
+                format_args!(",\"backtrace\":{}}}", Quoted(&backtrace)),
+            );
+        }
+    }
+
+    /// All but the backtrace. An event that is nested too deeply to stand within JSON is given as a text.
+    pub(crate) fn write_json(&self, text: &mut String) {
         self.open(text);
         text.push_str(",\"attempts\":[");
         for (number, attempt) in self.failure.attempts.kept().iter().enumerate() {
@@ -39,9 +52,6 @@ impl DeadLetter {
             );
         }
         text.push(']');
-        if let Some(backtrace) = &self.failure.backtrace {
-            push(text, format_args!(",\"backtrace\":{}", Quoted(backtrace)));
-        }
         let line = self.event().line();
         match check_depth(line, SHOWN_DEPTH_MAX) {
             Ok(()) => push(text, format_args!(",\"event\":{line}}}")),
@@ -92,6 +102,8 @@ fn push(text: &mut String, written: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::backtrace::Backtrace;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use serde_json::{Value, json};
@@ -109,9 +121,9 @@ mod tests {
             at,
             class: FailureClass::Panic,
             reason: "a \"bad\"\nthing".into(),
+            backtrace: Some(Arc::new(Backtrace::force_capture())),
         });
-        let mut failure = Failure::after(&"handler.h".into(), attempts);
-        failure.backtrace = Some("0: main\n".into());
+        let failure = Failure::after(&"handler.h".into(), attempts);
         DeadLetter::new(7, at, &Event::new(&record, line), failure, &"c0ffee".into())
     }
 
@@ -131,19 +143,30 @@ mod tests {
             "sequence": 7, "at": "1970-01-01T00:00:01.500Z", "branch": "handler.h", "class": "panic", "reason": reason,
             "attempt_count": 1, "config_version": "c0ffee",
             "attempts": [{ "at": "1970-01-01T00:00:01.500Z", "class": "panic", "reason": reason }],
-            "backtrace": "0: main\n", "event": event,
+            "event": event,
         });
         assert_eq!(whole(&letter), expected);
         let mut summary = String::new();
         letter.write_summary(&mut summary);
         let map = expected.as_object_mut().unwrap();
-        for left_out in ["attempts", "backtrace", "event"] {
+        for left_out in ["attempts", "event"] {
             map.remove(left_out);
         }
         for (name, value) in [("id", "a\"b"), ("source", "/s"), ("type", "t")] {
             map.insert(name.to_owned(), value.into());
         }
         assert_eq!(serde_json::from_str::<Value>(&summary).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_story_has_the_backtrace_as_well() {
+        let letter = letter(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#);
+        let mut text = String::new();
+        letter.write_story(&mut text);
+        let mut story: Value = serde_json::from_str(&text).unwrap();
+        let backtrace = story.as_object_mut().unwrap().remove("backtrace").unwrap();
+        assert!(backtrace.as_str().unwrap().contains("dead_letter_json"));
+        assert_eq!(story, whole(&letter));
     }
 
     #[test]

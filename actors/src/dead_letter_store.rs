@@ -7,6 +7,9 @@ use std::time::SystemTime;
 use crate::dead_letter::{Failure, FailureClass};
 use crate::event::{Event, EventRecord};
 
+/// What a backtrace is counted as: its frames are not accessible, and have no symbols until somebody reads it.
+const BACKTRACE_BYTES: usize = 4096;
+
 /// What may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadLetterLimits {
@@ -60,7 +63,7 @@ impl DeadLetter {
         let failure = &self.failure;
         let attempts = failure.attempts.kept();
         let reasons: usize = attempts.iter().map(|attempt| attempt.reason.len()).sum();
-        let backtrace = failure.backtrace.as_ref().map_or(0, |text| text.len());
+        let backtrace = failure.backtrace.as_ref().map_or(0, |_| BACKTRACE_BYTES);
         size_of::<Self>() + self.line.len() + size_of_val(attempts) + reasons + backtrace
     }
 }

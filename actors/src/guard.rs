@@ -71,20 +71,14 @@ pub(crate) fn guard<T>(
     run(role, name, false, work)
 }
 
-/// As [`guard`], with the stack of a panic.
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "for the lane's last attempts, once dead letters hold it"
-    )
-)]
-pub(crate) fn guard_with_backtrace<T>(
+/// As [`guard`], with the stack of a panic if it is the last attempt.
+pub(crate) fn guard_if_last<T>(
+    is_last: bool,
     role: &'static str,
     name: &str,
     work: impl FnOnce() -> T,
 ) -> Result<T, Panic> {
-    run(role, name, true, work)
+    run(role, name, is_last, work)
 }
 
 fn run<T>(
@@ -219,11 +213,11 @@ mod tests {
             ("no 7".to_owned(), true)
         );
         assert!(panic.location.expect("known").contains("guard.rs:"));
-        let panic = guard_with_backtrace("handler", "x", || std::panic::panic_any(7));
+        let panic = guard_if_last(true, "handler", "x", || std::panic::panic_any(7));
         let panic = panic.expect_err("it panics");
         assert_eq!(panic.message, NO_MESSAGE);
         let stack = panic.backtrace.expect("asked for").to_string();
-        assert!(stack.contains("guard_with_backtrace"), "{stack}");
+        assert!(stack.contains("guard_if_last"), "{stack}");
         assert_eq!(guard("handler", "x", || 7).ok(), Some(7));
         assert!(panic_hook::panics_total() >= before + 2);
         let long = guard("handler", "x", || {
@@ -238,7 +232,7 @@ mod tests {
     #[test]
     fn an_inner_guard_leaves_the_outer_one_as_it_was() {
         panic_hook::install_panic_hook();
-        let outer = guard_with_backtrace("handler", "outer", || {
+        let outer = guard_if_last(true, "handler", "outer", || {
             let inner = guard("handler", "inner", || panic!("inner")).expect_err("it panics");
             assert!(inner.backtrace.is_none());
             panic!("outer")

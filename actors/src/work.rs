@@ -15,6 +15,8 @@ pub(crate) struct Work {
     pub(crate) next: usize,
     /// An event whose attempts a lost predecessor has used up.
     pub(crate) used_up: Option<usize>,
+    /// An event whose next attempt is its last one.
+    pub(crate) last_try: Option<usize>,
 }
 
 impl Work {
@@ -22,6 +24,7 @@ impl Work {
         Self {
             next: deliver.shipment().committed(),
             used_up: None,
+            last_try: None,
             deliver,
         }
     }

@@ -77,6 +77,7 @@ fn assert_delivered(ended: &Ended, events: usize, poison: fn(usize) -> bool) {
 
 #[test]
 fn a_panicking_event_is_given_up_after_its_attempts_and_its_neighbours_go_on_in_order() {
+    veltrix_actors::install_panic_hook();
     let poison = |number: usize| number % 100 == 42;
     let tried = Tried::new(poison, |_| false);
     let ended = run(5_000, 3, 0, &tried);
@@ -100,6 +101,17 @@ fn a_panicking_event_is_given_up_after_its_attempts_and_its_neighbours_go_on_in_
             (3, vec![FailureClass::Panic; 3])
         );
     }
+    let mut backtraces = ended
+        .dead_letters
+        .iter()
+        .map(|letter| &letter.failure.backtrace);
+    assert!(backtraces.all(Option::is_some));
+    let mut story = String::new();
+    ended.dead_letters[0].write_story(&mut story);
+    assert!(
+        story.contains("Tried as veltrix_actors::handler::Handler"),
+        "{story}"
+    );
     let stats = ended.registry.handler("tried");
     assert_eq!((stats.panics.get(), stats.retries.get()), (150, 100));
     // One for each lane, and one after each panic.

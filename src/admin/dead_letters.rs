@@ -44,7 +44,7 @@ pub(super) async fn show(
     match observed.dead_letters.get(sequence).await {
         Some(Some(letter)) => {
             let mut text = String::new();
-            letter.write_json(&mut text);
+            letter.write_story(&mut text);
             json(text)
         }
         Some(None) => {

@@ -1,9 +1,14 @@
 //! From the config to what the dead-letter actor is started with.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use veltrix_actors::{AlsoTo, DeadLetterLimits, DeadLetterSpec, Target};
+use veltrix_actors::mailbox::Inlet;
+use veltrix_actors::{
+    AlsoTo, DeadLetterLimits, DeadLetterSpec, Lifeline, Target, start_dead_letters,
+};
 
+use super::arbiters::Arbiters;
 use crate::admin::Observed;
 use crate::config::Config;
 
@@ -34,4 +39,9 @@ pub(super) fn spec(
         desk: shared.dead_letters.clone(),
         registry: shared.registry.clone(),
     }
+}
+
+/// Starts the actor, and whichever follows it, behind the inlet.
+pub(super) fn start(spec: DeadLetterSpec, inlet: Arc<Inlet>) -> impl FnMut(Lifeline) + 'static {
+    move |lifeline| start_dead_letters(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline)
 }

@@ -10,8 +10,8 @@ use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
     AutoShutdown, Backoff, Breaker, ChildSpec, DeadLetterDesk, LaneSlot, LaneSpec, LeakedThreads,
     Lifeline, MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec,
-    SinkSpec, SourceSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched,
-    start_dead_letters, start_lane, start_router, start_sink, start_source, start_supervisor,
+    SinkSpec, SourceSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched, start_lane,
+    start_router, start_sink, start_source, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
@@ -130,15 +130,8 @@ impl Tree {
 
     fn dead_letters_child(&self, config: &Config) -> ChildSpec {
         let spec = dead_letters::spec(config, &self.sinks, &self.observed());
-        let inlet = self.dead_letters.clone();
-        child(
-            "dead-letters",
-            Restart::Permanent,
-            SHUTDOWN,
-            move |lifeline| {
-                start_dead_letters(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline);
-            },
-        )
+        let start = dead_letters::start(spec, self.dead_letters.clone());
+        child("dead-letters", Restart::Permanent, SHUTDOWN, start)
     }
 
     fn sinks_child(&self, config: &Config) -> ChildSpec {
