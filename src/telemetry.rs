@@ -65,15 +65,13 @@ impl<'a> MakeWriter<'a> for AroundBars {
 }
 
 impl Write for AroundBars {
-    /// Writes all or, if standard error is gone, nothing: a line that cannot be written must not end what it tells of, as
-    /// it would by the subscriber's complaint about the error.
+    /// Writes all at once, so that no other thread's line gets into its middle.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let write = || io::stderr().lock().write_all(bytes);
-        let written = match TERMINAL.get() {
-            Some(bars) => bars.suspend(write),
-            None => write(),
-        };
-        drop(written);
+        match TERMINAL.get() {
+            Some(bars) => bars.suspend(write)?,
+            None => write()?,
+        }
         Ok(bytes.len())
     }
 
