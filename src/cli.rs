@@ -1,6 +1,7 @@
 //! The command line: what it takes, and which part of the library each command calls.
 
 mod dead_letters;
+mod top;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ enum Command {
     /// Read the events that a running process has given up.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
+    /// Print the supervision tree of a running process: each actor's state, restarts, last failure and what waits for it.
+    Top(top::Top),
 }
 
 #[derive(Debug, clap::Args)]
@@ -111,6 +114,7 @@ impl Cli {
                 output,
             } => validate(&config, components, deny_warnings, output),
             Command::DeadLetters(what) => what.run(components),
+            Command::Top(top) => top.run(components),
             Command::Components { kind, output } => list(components, kind.as_deref(), output),
         }
     }

@@ -198,7 +198,8 @@ fn the_process_is_ready_when_all_is_up_and_until_it_drains() {
     drop(taken);
     process.running();
     assert_eq!(status(admin, "/readyz"), 200);
-    assert!(Metrics::of(admin).get("veltrix_restarts_total") > 0.0);
+    let restarts = r#"veltrix_restarts_total{actor="sources/feed"}"#;
+    assert!(Metrics::of(admin).get(restarts) > 0.0);
     process.until("the first request", || gate.asked() > 0);
     process.signal(Signal::TERM);
     process.log(|record| record["message"] == "draining");

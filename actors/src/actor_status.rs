@@ -1,11 +1,12 @@
 //! What is known of each actor of the tree: its state, generation, restarts and last failure.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use dashmap::DashMap;
 
+use crate::mailbox::{Backlog, Inlet};
 use crate::stats::Counter;
 
 /// What an actor is doing.
@@ -70,6 +71,8 @@ pub struct ActorStatus {
     /// How often it was started again after a failure of its own.
     pub restarts: Counter,
     last_failure: Mutex<Option<LastFailure>>,
+    /// The same one for all generations.
+    inlet: OnceLock<Arc<Inlet>>,
 }
 
 impl ActorStatus {
@@ -81,6 +84,7 @@ impl ActorStatus {
             generation: AtomicU64::new(0),
             restarts: Counter::default(),
             last_failure: Mutex::new(None),
+            inlet: OnceLock::new(),
         }
     }
 
@@ -132,6 +136,16 @@ impl ActorStatus {
     pub(crate) fn failed(&self, reason: String) {
         let at = SystemTime::now();
         *self.lock() = Some(LastFailure { reason, at });
+    }
+
+    /// Says where its batches go in.
+    pub(crate) fn receives_at(&self, inlet: &Arc<Inlet>) {
+        self.inlet.get_or_init(|| Arc::clone(inlet));
+    }
+
+    /// What waits at its inlet; `None` if batches do not come to it, or it was never started.
+    pub fn backlog(&self) -> Option<Backlog> {
+        self.inlet.get().map(|inlet| inlet.backlog())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<LastFailure>> {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actix::prelude::{Message, Recipient};
 
@@ -155,6 +156,17 @@ pub struct Inlet {
     generation: AtomicU64,
 }
 
+/// What was sent to an actor and is not settled: each batch holds a credit of its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Batches.
+    pub batches: usize,
+    /// Events of these batches that are neither handled nor handed on.
+    pub events: usize,
+    /// How long the oldest batch has waited.
+    pub oldest: Option<Duration>,
+}
+
 #[derive(Debug, Default)]
 struct InletState {
     receiver: Option<Recipient<Deliver>>,
@@ -230,6 +242,19 @@ impl Inlet {
     /// Batches that are not settled.
     pub fn unsettled(&self) -> usize {
         self.lock().window.len()
+    }
+
+    /// What waits here, as the outside sees it.
+    pub fn backlog(&self) -> Backlog {
+        let state = self.lock();
+        let shipments = || state.window.iter().map(|sent| &sent.shipment);
+        Backlog {
+            batches: state.window.len(),
+            events: shipments().map(|shipment| shipment.unfinished()).sum(),
+            oldest: shipments()
+                .next()
+                .map(|shipment| shipment.sent_at.elapsed()),
+        }
     }
 
     /// Grows with each actor that is put behind the inlet.

@@ -44,6 +44,12 @@ impl Shipment {
         self.committed.swap(next, Ordering::AcqRel)..next
     }
 
+    /// Events that the receiver still has to do with.
+    pub(crate) fn unfinished(&self) -> usize {
+        let ended: usize = self.ended().iter().map(ExactSizeIterator::len).sum();
+        self.batch.len().saturating_sub(self.committed() + ended)
+    }
+
     /// A sink has delivered these events or given them up.
     pub(crate) fn end(&self, events: Range<usize>) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);

@@ -25,6 +25,7 @@ pub fn start_dead_letters(
     arbiter: &ArbiterHandle,
     lifeline: Lifeline,
 ) {
+    lifeline.status().receives_at(&inlet);
     on(arbiter, move || {
         let actor = DeadLetterActor::create(|ctx| DeadLetterActor::new(spec, lifeline, ctx));
         inlet.open(actor.recipient());
@@ -33,6 +34,7 @@ pub fn start_dead_letters(
 
 /// Starts one lane of a handler on the slot's thread, and puts it in charge of the slot.
 pub fn start_lane(spec: LaneSpec, lane: usize, slot: &Arc<LaneSlot>, lifeline: Lifeline) {
+    lifeline.status().receives_at(slot.inlet());
     let worker = slot.worker();
     let slot = Arc::clone(slot);
     on(worker.arbiter(), move || {
@@ -49,6 +51,7 @@ pub fn start_router(
     arbiter: &ArbiterHandle,
     lifeline: Lifeline,
 ) {
+    lifeline.status().receives_at(&inlet);
     on(arbiter, move || {
         let actor = RouterActor::create(|ctx| RouterActor::new(spec, lifeline, ctx));
         inlet.open(actor.recipient());
@@ -69,6 +72,7 @@ pub fn start_sink(
     arbiter: &ArbiterHandle,
     mut lifeline: Lifeline,
 ) {
+    lifeline.status().receives_at(&inlet);
     on(arbiter, move || {
         let receiver = match spec.build() {
             Ok(AnySink::Sync(sink)) => {

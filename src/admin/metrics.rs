@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use veltrix_actors::ActorState;
+
 use super::Observed;
 
 /// The page's media type.
@@ -13,6 +15,7 @@ pub(super) fn render(observed: &Observed) -> String {
     sources(&mut page, observed);
     handlers(&mut page, observed);
     sinks(&mut page, observed);
+    actors(&mut page, observed);
     process(&mut page, observed);
     page.finish()
 }
@@ -181,6 +184,30 @@ fn sinks(page: &mut Page, observed: &Observed) {
     );
 }
 
+fn actors(page: &mut Page, observed: &Observed) {
+    let actors = observed.registry.actors.all();
+    let restarts = actors
+        .iter()
+        .map(|actor| (label("actor", actor.path()), actor.restarts.get()));
+    page.counter(
+        "veltrix_restarts",
+        "Starts after a failure of the actor",
+        restarts,
+    );
+    let states = actors.iter().flat_map(|actor| {
+        let (name, current) = (label("actor", actor.path()), actor.state());
+        ActorState::ALL.map(move |state| {
+            let labels = format!("{name},{}", label("state", state.name()));
+            (labels, u8::from(state == current))
+        })
+    });
+    page.gauge(
+        "veltrix_actor_state",
+        "1 for the state that the actor is in",
+        states,
+    );
+}
+
 fn process(page: &mut Page, observed: &Observed) {
     let registry = &observed.registry;
     let dead_letters = registry.dead_letters();
@@ -194,9 +221,9 @@ fn process(page: &mut Page, observed: &Observed) {
         .map(|(rule, count)| (label("rule", rule), count));
     page.counter("veltrix_dropped", "Events dropped by named rules", dropped);
     page.counter(
-        "veltrix_restarts",
-        "Actors started again after they failed",
-        one(registry.restarts.get()),
+        "veltrix_panics",
+        "Panics of any thread, whoever caught them",
+        one(veltrix_actors::panics_total()),
     );
     page.gauge(
         "veltrix_credits_in_use",

@@ -3,6 +3,7 @@
 mod dead_letters;
 mod metrics;
 mod problem;
+mod tree;
 
 use std::io;
 use std::net::SocketAddr;
@@ -66,6 +67,7 @@ pub(crate) fn serve(listen: SocketAddr, observed: Observed, health: Arc<Health>)
                 "/api/dead-letters/{sequence}",
                 web::get().to(dead_letters::show),
             )
+            .route("/api/tree", web::get().to(tree::show))
     })
     .workers(1)
     .disable_signals()
