@@ -37,7 +37,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "supervision: { breaker: { min_events: 0 } }",
-        "v.yaml:3:39: error: `supervision.breaker.min_events`: ",
+        "v.yaml:3:39: error: `supervision.breaker.min_events` must be a whole number of at least 1, not the number 0",
         "",
     ),
     (
@@ -231,8 +231,8 @@ const CASES: &[(&str, &str, &str)] = &[
         "",
     ),
     (
-        "handlers: { a: { type: pass, on: x, to: out, supervision: { breaker: {} } } }",
-        "v.yaml:3:61: error: `handlers.a.supervision.breaker` is not supported by this version",
+        "handlers: { a: { type: pass, on: x, to: out, supervision: { breaker: { ratio: 1 } } } }",
+        "v.yaml:3:72: error: unknown key `ratio` in `handlers.a.supervision.breaker`",
         "",
     ),
     (

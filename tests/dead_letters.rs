@@ -37,6 +37,8 @@ impl Running {
             "service": { "admin": { "listen": "127.0.0.1:0" } },
             "sources": { "in": { "type": "tcp", "listen": "127.0.0.1:0" } },
             "handlers": { "tried": handler },
+            // Floods of dead letters are what is tried.
+            "supervision": { "breaker": { "dead_letter_ratio": 1 } },
             "sinks": { "out": { "type": "blackhole" } },
         });
         merge(&mut config, more);

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use dashmap::DashMap;
 
+use crate::counters::Counter;
 use crate::mailbox::{Backlog, Inlet};
-use crate::stats::Counter;
 
 /// What an actor is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

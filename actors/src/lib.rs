@@ -11,6 +11,7 @@ mod attribute_names;
 mod attribute_rules;
 mod batch;
 mod breaker;
+mod counters;
 mod dead_letter;
 mod dead_letter_actor;
 mod dead_letter_copy;
@@ -62,6 +63,7 @@ pub use batch::{
     Arena, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EventBatch, Intake, check_line, detached_types,
 };
 pub use breaker::{BREAKER_PAUSE_MAX, BREAKER_PAUSE_MIN, Breaker, BreakerSpec};
+pub use counters::{Counter, Gauge};
 pub use dead_letter::{
     ATTEMPTS_KEPT_MAX, Attempt, Attempts, Failure, FailureClass, REASON_BYTES_MAX,
 };
@@ -98,7 +100,7 @@ pub use source_port::{Admission, SUBMITTED_EVENTS_MAX, SourcePort, Submitter};
 pub use start::{
     start_dead_letters, start_lane, start_router, start_sink, start_source, start_supervisor,
 };
-pub use stats::{Counter, Gauge, HandlerStats, InFlight, Registry, SinkStats, SourceStats};
+pub use stats::{HandlerStats, InFlight, Registry, SinkStats, SourceStats};
 pub use supervision::{
     AutoShutdown, Backoff, ChildEvent, ChildHandle, ChildSpec, ExitReason, Lifeline, Restart,
     RestartBudget, RootWatch, StartError, Stop, Strategy, Supervisor,
