@@ -18,6 +18,9 @@ use crate::telemetry::{self, LogFormat};
 /// Exit code of a bad config.
 pub(crate) const BAD_CONFIG: u8 = 78;
 
+const FAULTS_REFUSED: &str = "error: faults are configured; pass --allow-faults to run with them\n";
+const FAULTS_NOTED: &str = "note: faults are configured; `veltrix run` needs --allow-faults\n";
+
 /// The central event processor: sources, a router, supervised handlers and sinks, wired from a config.
 #[derive(Debug, Parser)]
 #[command(name = "veltrix", version, max_term_width = 100)]
@@ -37,7 +40,14 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run until SIGTERM or SIGINT, or until all sources are done.
-    Run(ConfigArgs),
+    Run {
+        #[command(flatten)]
+        config: ConfigArgs,
+
+        /// Run although the config injects faults.
+        #[arg(long)]
+        allow_faults: bool,
+    },
     /// Print every problem of a config with its place and the valid choices.
     Validate {
         #[command(flatten)]
@@ -95,9 +105,16 @@ impl Cli {
     /// Runs the command.
     pub(crate) fn run(self, components: &Components) -> ExitCode {
         match self.command {
-            Command::Run(config) => {
+            Command::Run {
+                config,
+                allow_faults,
+            } => {
                 telemetry::start(self.log_format, self.log_level);
                 match load(&config, components) {
+                    Ok((config, _)) if config.faults.is_some() && !allow_faults => {
+                        print(&mut io::stderr(), FAULTS_REFUSED);
+                        ExitCode::from(BAD_CONFIG)
+                    }
                     Ok((config, warnings)) => {
                         print(&mut io::stderr(), &warnings.to_string());
                         ExitCode::from(app::run(config).exit_code())
@@ -131,9 +148,13 @@ fn validate(
     deny_warnings: bool,
     output: OutputFormat,
 ) -> ExitCode {
-    let (is_valid, problems) = match load(args, components) {
-        Ok((_, warnings)) => (!deny_warnings || warnings.is_empty(), warnings),
-        Err(problems) => (false, problems),
+    let (is_valid, has_faults, problems) = match load(args, components) {
+        Ok((config, warnings)) => (
+            !deny_warnings || warnings.is_empty(),
+            config.faults.is_some(),
+            warnings,
+        ),
+        Err(problems) => (false, false, problems),
     };
     match output {
         OutputFormat::Json => print(&mut io::stdout(), &format!("{}\n", json!(problems))),
@@ -141,6 +162,9 @@ fn validate(
             print(&mut io::stdout(), "the config is valid\n")
         }
         OutputFormat::Text => print(&mut io::stdout(), &problems.to_string()),
+    }
+    if has_faults && output == OutputFormat::Text {
+        print(&mut io::stdout(), FAULTS_NOTED);
     }
     match is_valid {
         true => ExitCode::SUCCESS,

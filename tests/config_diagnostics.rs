@@ -13,7 +13,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "sevice: {}",
         "v.yaml:3:1: error: unknown key `sevice`",
-        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, `supervision` and `dead_letters`",
+        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, `supervision`, `dead_letters` and `faults`",
     ),
     (
         "journal: { segment: 64MiB }",

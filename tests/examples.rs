@@ -51,6 +51,7 @@ examples! {
     tasks::call_a_component: "call-a-component.yaml",
     tasks::child_process: "child-process.yaml",
     tasks::dead_letters: "dead-letters.yaml",
+    tasks::break_it: "break-it.yaml",
 }
 
 #[test]

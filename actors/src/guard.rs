@@ -5,11 +5,12 @@ use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::faults::AbortActor;
 use crate::panic_hook;
 
 /// Bytes of a panic's message that are kept.
@@ -99,6 +100,10 @@ fn run<T>(
 
 #[cold]
 fn caught(role: &'static str, name: &str, payload: Box<dyn Any + Send>) -> Panic {
+    if payload.is::<AbortActor>() {
+        // An injected end of the whole actor, which no guard keeps.
+        resume_unwind(payload);
+    }
     let seen = SEEN.try_with(Cell::take).ok().flatten();
     let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
     let panic = Panic {

@@ -21,6 +21,7 @@ mod dead_letter_store;
 mod derive;
 mod envelope;
 mod event;
+mod faults;
 mod guard;
 mod handler;
 mod key;
@@ -75,6 +76,7 @@ pub use dead_letter_desk::DeadLetterDesk;
 pub use dead_letter_store::{DeadLetter, DeadLetterLimits, DeadLetterPage, DeadLetterQuery};
 pub use envelope::{ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DEPTH_MAX, EnvelopeError};
 pub use event::{Event, EventRecord};
+pub use faults::{FaultAction, FaultPlan, FaultPoint, Faults, Injection, Only, PointPattern, When};
 pub use guard::Panic;
 pub use handler::{
     AsyncHandler, Handler, HandlerError, HandlerFactory, LaneHandler, Refusal, Reply, ReplyResult,

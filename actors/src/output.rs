@@ -92,6 +92,7 @@ impl LaneOutput {
         let before = self.mark();
         Output {
             event: batch.event(index),
+            is_changed: false,
             lane: self,
             before,
         }
@@ -142,6 +143,8 @@ impl LaneOutput {
 /// What a handler does with one event. Results go to all of the handler's `to`, in the order in which they are written.
 pub struct Output<'a> {
     event: Event<'a>,
+    /// The event is not the one of the batch, but one with another byte in it.
+    is_changed: bool,
     lane: &'a mut LaneOutput,
     before: Mark,
 }
@@ -152,6 +155,13 @@ impl Output<'_> {
     /// # Errors
     /// Too many results.
     pub fn pass(&mut self) -> Result<(), HandlerError> {
+        if self.is_changed {
+            let line = self.event.line();
+            return self.pass_with_data(|text| {
+                text.push_str(line);
+                Ok(())
+            });
+        }
         self.emitted(*self.event.record(), Destination::Passed)
     }
 
@@ -231,6 +241,16 @@ impl Output<'_> {
             .map_err(|error| HandlerError::Permanent(format!("the result is no event: {error}")))?;
         record.counts_for(self.event.record());
         self.emitted(record, Destination::Written)
+    }
+
+    /// The output of the same event with another byte in it.
+    pub(crate) fn of_changed<'b>(&'b mut self, event: Event<'b>) -> Output<'b> {
+        Output {
+            event,
+            is_changed: true,
+            lane: &mut *self.lane,
+            before: self.before,
+        }
     }
 
     /// Says that the handler's condition does not hold: the event counts as not matched by this handler.

@@ -9,6 +9,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::batch::{Arena, EventBatch};
 use crate::dead_letter::{Failure, FailureClass};
 use crate::event::{CONDITIONAL, EventRecord};
+use crate::faults::FaultPoint;
 use crate::key::KeySelector;
 use crate::lane_spec::Target;
 use crate::mailbox::{Custody, Deliver, Inlet, OutletReady, Turn};
@@ -81,6 +82,8 @@ pub struct RouterSpec {
     pub max_hops: u16,
     /// The counts.
     pub registry: Arc<Registry>,
+    /// The faults to inject, if any.
+    pub faults: Option<Arc<FaultPoint>>,
 }
 
 /// The outlet to the dead letters; the one for unmatched events and those to the lanes follow.
@@ -316,6 +319,14 @@ impl Handler<Deliver> for RouterActor {
     fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
         let batch = &deliver.shipment().batch;
+        if let Some(pause) = self
+            .spec
+            .faults
+            .as_ref()
+            .and_then(|faults| faults.strike_batch(batch))
+        {
+            ctx.wait(actix::fut::wrap_future(tokio::time::sleep(pause)));
+        }
         // What is gathered in the outlets survives this actor, so the batch is taken over here.
         let custody = deliver.settle();
         if batch

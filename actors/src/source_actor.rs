@@ -188,6 +188,9 @@ impl Handler<Submit> for SourceActor {
             Admission::Busy
         } else {
             self.port.submit(submit.intake);
+            if let Some(pause) = self.port.take_pause() {
+                ctx.wait(actix::fut::wrap_future(tokio::time::sleep(pause)));
+            }
             Admission::Accepted
         };
         if submit.answer.send(admission).is_err() {

@@ -1,14 +1,16 @@
 //! A source's side of its actor: where it submits events, and how it is held back.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::{Actor, AsyncContext, Context, Message, Recipient};
 use futures::FutureExt;
 use tokio::sync::{Notify, oneshot};
 
 use crate::batch::{Arena, EventBatch, Intake};
+use crate::faults::{FaultySource, SourceFaults};
 use crate::mailbox::{Inlet, control};
 use crate::memory::MemoryBudget;
 use crate::origin::Origin;
@@ -48,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) children: Cell<usize>,
     pub(crate) is_ready: Cell<bool>,
     pub(crate) ready: Notify,
+    /// Set if faults are injected here.
+    faults: OnceCell<Rc<SourceFaults>>,
 }
 
 /// Events from another thread (a web server's worker), and where the answer goes.
@@ -153,6 +157,7 @@ impl SourcePort {
     /// Waits until there is room for a batch and memory for it. False if the source shall drain instead.
     pub async fn room(&self) -> bool {
         let allowance = &self.shared.allowance;
+        self.wait_for_faults().await;
         loop {
             if self.is_draining() {
                 return false;
@@ -183,9 +188,12 @@ impl SourcePort {
     }
 
     /// Hands events over; they are accepted from here on. Call it after [`SourcePort::room`].
-    pub fn submit(&self, intake: Intake) {
+    pub fn submit(&self, mut intake: Intake) {
         if intake.is_empty() {
             return;
+        }
+        if let Some(faults) = self.shared.faults.get() {
+            faults.strike(&mut intake);
         }
         let Intake { text, mut records } = intake;
         let event_bytes = text.len().div_ceil(records.len());
@@ -224,6 +232,10 @@ impl SourcePort {
             );
             let child = port.clone();
             let ends = ConnectionEnd(parent.clone());
+            let connection = match shared.faults.get() {
+                Some(faults) => FaultySource::around(connection, faults.point().clone()),
+                None => connection,
+            };
             ctx.spawn(actix::fut::wrap_future(async move {
                 // Held by the connection's actor: it counts the connection off however the actor ends.
                 ends.0.draining().await;
@@ -244,6 +256,26 @@ impl SourcePort {
     pub async fn connections_closed(&self) {
         while self.connections() > 0 {
             self.shared.changed.notified().await;
+        }
+    }
+
+    /// Has what is submitted here suffer faults.
+    pub(crate) fn inject(&self, faults: SourceFaults) -> Rc<SourceFaults> {
+        Rc::clone(self.shared.faults.get_or_init(|| Rc::new(faults)))
+    }
+
+    /// How long injected faults hold the source up, told once.
+    pub(crate) fn take_pause(&self) -> Option<Duration> {
+        let faults = self.shared.faults.get()?;
+        Some(faults.take_pause()).filter(|pause| !pause.is_zero())
+    }
+
+    async fn wait_for_faults(&self) {
+        if let Some(pause) = self.take_pause() {
+            futures::select_biased! {
+                () = self.draining().fuse() => {}
+                () = tokio::time::sleep(pause).fuse() => {}
+            }
         }
     }
 
@@ -283,6 +315,7 @@ impl SourcePort {
                 children: Cell::new(0),
                 is_ready: Cell::new(false),
                 ready: Notify::new(),
+                faults: OnceCell::new(),
             }),
         }
     }

@@ -240,6 +240,7 @@ pub struct Registry {
     sinks: DashMap<String, Arc<SinkStats>>,
     dropped: DashMap<&'static str, u64>,
     dead_letters: DashMap<(String, &'static str), u64>,
+    faults: DashMap<(String, &'static str), u64>,
 }
 
 impl Registry {
@@ -305,6 +306,20 @@ impl Registry {
             .dead_letters
             .entry((branch.to_owned(), class))
             .or_default() += count as u64;
+    }
+
+    /// Counts an injected fault by its point and action.
+    pub(crate) fn fault_injected(&self, at: &str, action: &'static str) {
+        *self.faults.entry((at.to_owned(), action)).or_default() += 1;
+    }
+
+    /// Injected faults by point and action.
+    pub fn faults(&self) -> Vec<((String, &'static str), u64)> {
+        sorted(
+            self.faults
+                .iter()
+                .map(|entry| (entry.key().clone(), *entry.value())),
+        )
     }
 
     /// All sources, sorted by name.

@@ -228,6 +228,7 @@ impl Tree {
             dead_letters: self.dead_letters.clone(),
             max_hops: 16,
             registry: self.registry.clone(),
+            faults: None,
         };
         let inlet = self.router.clone();
         child("router", Restart::Permanent, move |lifeline| {

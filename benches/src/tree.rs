@@ -148,6 +148,7 @@ async fn run_on(
         dead_letters,
         max_hops: MAX_HOPS,
         registry: registry.clone(),
+        faults: None,
     };
     start_router(router_spec, router.clone(), &core, Lifeline::root().0);
     let start = Arc::new(Mutex::new(None));

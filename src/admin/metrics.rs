@@ -220,6 +220,12 @@ fn process(page: &mut Page, observed: &Observed) {
         .into_iter()
         .map(|(rule, count)| (label("rule", rule), count));
     page.counter("veltrix_dropped", "Events dropped by named rules", dropped);
+    let faults = registry.faults();
+    let faults = faults.iter().map(|((at, action), count)| {
+        let labels = format!("{},{}", label("at", at), label("action", action));
+        (labels, *count)
+    });
+    page.counter("veltrix_faults_injected", "Faults on purpose", faults);
     page.counter(
         "veltrix_panics",
         "Panics of any thread, whoever caught them",

@@ -4,6 +4,7 @@ mod arbiters;
 mod data_dir;
 mod dead_letters;
 mod drain;
+mod faults;
 mod status_line;
 mod summary;
 mod translate;
@@ -69,7 +70,7 @@ pub(crate) fn run(config: Config) -> Outcome {
     outcome
 }
 
-async fn supervise(config: Config) -> Outcome {
+async fn supervise(mut config: Config) -> Outcome {
     let started = Instant::now();
     let signals = match StopSignals::listen() {
         Ok(signals) => signals,
@@ -77,6 +78,9 @@ async fn supervise(config: Config) -> Outcome {
     };
     let registry = Arc::new(Registry::default());
     let health = Arc::new(Health::default());
+    if let Err(error) = faults::apply(&mut config, &registry) {
+        return Outcome::Failed(error);
+    }
     let tree = Tree::new(&config, registry.clone());
     if let Some(settings) = &config.service.admin
         && let Err(error) = admin::serve(settings.listen, tree.observed(), health.clone())

@@ -44,6 +44,9 @@ pub(super) fn log(registry: &Registry) {
     for ((branch, class), count) in registry.dead_letters() {
         tracing::warn!(branch, class, count, "dead letters");
     }
+    for ((at, action), count) in registry.faults() {
+        tracing::info!(at, action, count, "injected faults");
+    }
     let accepted: u64 = registry
         .sources()
         .iter()

@@ -214,6 +214,7 @@ impl Tree {
             dead_letters: self.dead_letters.clone(),
             max_hops: config.service.max_hops,
             registry: self.registry.clone(),
+            faults: config.faults.as_ref().and_then(|all| all.router.clone()),
         };
         let inlet = self.router.clone();
         child("router", Restart::Permanent, SHUTDOWN, move |lifeline| {

@@ -3,11 +3,13 @@
 //! Every problem is found in one pass and told with its place; what comes out needs no further check.
 
 mod bounded;
+mod chance;
 mod dead_letters;
 mod decode;
 mod environment;
 mod event_key;
 mod expression;
+mod faults;
 mod files;
 mod handler;
 mod json;
@@ -47,6 +49,7 @@ pub use self::{
     dead_letters::DeadLettersConfig,
     event_key::EventKey,
     expression::{Envelope, Expression},
+    faults::FaultsConfig,
     files::locate,
     handler::{HandlerConfig, Isolation, Target},
     origins::{FileLocation, Location, Span},

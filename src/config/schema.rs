@@ -4,8 +4,9 @@ use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use super::{
-    dead_letters::RawDeadLetters, handler::RawHandler, path::Step, routing::RawRouting,
-    service::RawService, sink::RawSink, source::RawSource, supervision::RawSupervision,
+    dead_letters::RawDeadLetters, faults::RawFaults, handler::RawHandler, path::Step,
+    routing::RawRouting, service::RawService, sink::RawSink, source::RawSource,
+    supervision::RawSupervision,
 };
 use crate::components::Components;
 
@@ -13,7 +14,7 @@ use crate::components::Components;
 const MAX_REFERENCES: usize = 64;
 
 /// The top-level sections of the config.
-pub(crate) const SECTIONS: [&str; 7] = [
+pub(crate) const SECTIONS: [&str; 8] = [
     "service",
     "sources",
     "handlers",
@@ -21,6 +22,7 @@ pub(crate) const SECTIONS: [&str; 7] = [
     "routing",
     "supervision",
     "dead_letters",
+    "faults",
 ];
 
 /// A place within a schema.
@@ -149,6 +151,7 @@ impl<'a> Schemas<'a> {
                 ("routing", rest) => within::<RawRouting>(rest),
                 ("supervision", rest) => within::<RawSupervision>(rest),
                 ("dead_letters", rest) => within::<RawDeadLetters>(rest),
+                ("faults", rest) => within::<RawFaults>(rest),
                 (_, [name, rest @ ..]) => {
                     let component = tree.get(section).and_then(|names| names.get(name));
                     let kind = component.and_then(|component| component.get("type")?.as_str());

@@ -5,11 +5,10 @@ use serde_json::Value;
 use super::{path::KeyPath, problems::Reporter};
 
 /// Where they stand; `*` is any name.
-const UNSUPPORTED: [&[&str]; 7] = [
+const UNSUPPORTED: [&[&str]; 6] = [
     &["journal"],
     &["dedupe"],
     &["reload"],
-    &["faults"],
     &["tests"],
     &["templates"],
     &["service", "admin", "auth"],

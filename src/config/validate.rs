@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{
     dead_letters::{DeadLettersConfig, RawDeadLetters},
     decode::decode_what_is_valid,
+    faults::{self, FaultsConfig, RawFaults},
     handler::{self, HandlerConfig},
     layers::Tree,
     message, names,
@@ -41,6 +42,8 @@ pub struct Config {
     pub dead_letters: DeadLettersConfig,
     /// A short stable hash of the merged config, secrets left out.
     pub version: String,
+    /// Faults to inject, if there are any.
+    pub faults: Option<FaultsConfig>,
 }
 
 /// What the validation of a component may look at beside its own section.
@@ -93,13 +96,7 @@ fn build(
     let raw_sources = names::entries(&tree, "sources", reporter);
     let raw_handlers = names::entries(&tree, "handlers", reporter);
     let raw_sinks = names::entries(&tree, "sinks", reporter);
-    let sink_names: Vec<&str> = tree
-        .get("sinks")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let sink_names = sink_names(&tree);
     let context = Context {
         components,
         reporter,
@@ -130,6 +127,7 @@ fn build(
     let copies_sink = dead_letters
         .as_ref()
         .and_then(|config| config.also_to.as_deref());
+    let faults = faults(&tree, [&raw_sources, &raw_handlers, &raw_sinks], reporter);
     needs_sources(&tree, reporter);
     wiring::listeners(&raw_sources, service.as_ref(), reporter);
     wiring::file_paths(&raw_sinks, reporter);
@@ -157,7 +155,15 @@ fn build(
         supervision,
         dead_letters: dead_letters?,
         version,
+        faults,
     })
+}
+
+/// The names of all sinks, valid or not.
+fn sink_names(tree: &Value) -> Vec<&str> {
+    let sinks = tree.get("sinks").and_then(Value::as_object);
+    let names = sinks.into_iter().flatten();
+    names.map(|(name, _)| name.as_str()).collect()
 }
 
 /// What happens to events that no handler wants.
@@ -177,6 +183,17 @@ fn supervision(tree: &Value, reporter: &Reporter) -> Supervision {
     let path = KeyPath::of(["supervision"]);
     raw.unwrap_or_default()
         .over(&Supervision::default(), &path, reporter)
+}
+
+/// What shall go wrong on purpose, if anything.
+fn faults(
+    tree: &Value,
+    [sources, handlers, sinks]: [&[(&str, &Value)]; 3],
+    reporter: &Reporter,
+) -> Option<FaultsConfig> {
+    let raw: Option<RawFaults> = section(tree, "faults", reporter);
+    let named = [("source", sources), ("handler", handlers), ("sink", sinks)];
+    raw?.validate(&faults::points(&named), reporter)
 }
 
 /// One of the sections that are single mappings, without what was reported; left out, all of its defaults.

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::read;
+use crate::{files, read};
 
 /// Tells the output of one block from that of the next.
 const MARK: &str = "::block";
@@ -18,7 +18,16 @@ struct Step {
 
 #[test]
 fn the_commands_of_getting_started_do_what_it_says() {
-    let steps = steps(&read("docs/getting-started.md"));
+    follow("docs/getting-started.md");
+}
+
+#[test]
+fn the_commands_of_break_it_on_purpose_do_what_it_says() {
+    follow("docs/walkthroughs/break-it.md");
+}
+
+fn follow(page: &str) {
+    let steps = steps(&read(page));
     assert!(steps.len() > 5, "only {} blocks found", steps.len());
     let output = run(&steps);
     for (step, output) in steps.iter().zip(output.split(MARK).skip(1)) {
@@ -56,6 +65,13 @@ fn steps(page: &str) -> Vec<Step> {
 /// What the shell shows, on ports that are free, in a folder of its own.
 fn run(steps: &[Step]) -> String {
     let folder = tempfile::tempdir().expect("a folder");
+    // A reader is in the project's folder, where the test must not write.
+    let examples = folder.path().join("config/examples");
+    std::fs::create_dir_all(&examples).expect("a folder");
+    for example in files("config/examples", ".yaml") {
+        let name = example.file_name().expect("it is a file");
+        std::fs::copy(&example, examples.join(name)).expect("copied");
+    }
     let mut script = "exec 2>&1\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n".to_owned();
     for step in steps {
         script.push_str(&format!("echo '{MARK}'\n{}\n", step.commands));

@@ -26,6 +26,7 @@ pub(crate) struct Example {
     config: PathBuf,
     folder: TempDir,
     environment: Vec<(String, String)>,
+    arguments: Vec<String>,
 }
 
 impl Example {
@@ -35,12 +36,19 @@ impl Example {
             config: root().join(path),
             folder: tempfile::tempdir().expect("a folder"),
             environment: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 
     /// An environment variable, such as a secret or the override of a key.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A further argument of `veltrix run`.
+    pub(crate) fn with_argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
         self
     }
 
@@ -88,6 +96,7 @@ impl Example {
         let mut child = self
             .command("run")
             .args(["--log-format", "json"])
+            .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,5 +1,6 @@
 //! One case for each example of a real task.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::process::Command;
@@ -48,6 +49,21 @@ pub(crate) fn webhook_fan_out(example: Example) {
         events_in(&day.join("order.address.changed.ndjson")).len(),
         1
     );
+}
+
+pub(crate) fn break_it(example: Example) {
+    let ended = example.with_argument("--allow-faults").start().end();
+    let priced = ended.file("out/ledger.ndjson");
+    let ids: BTreeSet<&str> = each(&priced, "id").into_iter().collect();
+    assert_eq!((priced.len(), ids.len()), (19_999, 19_999));
+    assert!(!ids.contains("demo-777.price-order.0"));
+    let faults = ended.file("out/faults.ndjson");
+    let of = |injection: usize| {
+        let is_it = |fault: &&Value| fault["injection"] == injection;
+        faults.iter().filter(is_it).count()
+    };
+    assert!((0..5).all(|injection| of(injection) > 0), "{faults:#?}");
+    assert_eq!(ended.summary["dead_lettered"], 1);
 }
 
 pub(crate) fn log_lines(example: Example) {

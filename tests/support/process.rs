@@ -45,9 +45,25 @@ impl Process {
 
     /// Starts the binary on a config, in a folder that may hold files already.
     pub(crate) fn start_in(folder: tempfile::TempDir, config: &str, input: Stdio) -> Self {
+        Self::start_with(folder, config, input, &[])
+    }
+
+    /// Starts the binary on a config that injects faults.
+    pub(crate) fn start_faulty(config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_with(folder, config, Stdio::null(), &["--allow-faults"])
+    }
+
+    fn start_with(
+        folder: tempfile::TempDir,
+        config: &str,
+        input: Stdio,
+        arguments: &[&str],
+    ) -> Self {
         std::fs::write(folder.path().join("veltrix.yaml"), config).expect("a config");
         let mut child = Command::new(env!("CARGO_BIN_EXE_veltrix"))
             .args(["run", "-c", "veltrix.yaml", "--log-format", "json"])
+            .args(arguments)
             .current_dir(folder.path())
             .env_remove("VELTRIX_CONFIG")
             .stdin(input)

@@ -9,11 +9,12 @@ use futures::future::LocalBoxFuture;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
     AnySink, AutoShutdown, Backoff, ChildSpec, DeadLetter, DeadLetterDesk, DeadLetterLimits,
-    DeadLetterQuery, DeadLetterSpec, Event, ExitReason, HandlerFactory, Intake, KeySelector,
-    LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget, Registry, Restart, RestartBudget,
-    Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort, SourceSpec,
-    StartError, Supervisor, Target, TypePattern, TypeTable, Unmatched, Watchdog, Watched, Worker,
-    start_dead_letters, start_lane, start_router, start_sink, start_source, start_supervisor,
+    DeadLetterQuery, DeadLetterSpec, Event, ExitReason, FaultPlan, Faults, HandlerFactory, Intake,
+    KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget, Registry, Restart,
+    RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory,
+    SourcePort, SourceSpec, StartError, Supervisor, Target, TypePattern, TypeTable, Unmatched,
+    Watchdog, Watched, Worker, start_dead_letters, start_lane, start_router, start_sink,
+    start_source, start_supervisor,
 };
 
 /// What is tried.
@@ -134,11 +135,17 @@ struct Shared {
 impl Pipeline {
     /// Runs until the source's events are finished, or the tree gives up.
     pub(crate) fn run(self) -> Ended {
+        self.run_with(FaultPlan::default())
+    }
+
+    /// As [`Pipeline::run`], with faults in the handler `tried` and the sink `collect`.
+    pub(crate) fn run_with(self, plan: FaultPlan) -> Ended {
         let shared = Shared::default();
+        let faults = Faults::new(plan, shared.registry.clone(), None);
         let (registry, collected) = (shared.registry.clone(), shared.collected.clone());
         let leaked = shared.leaked.clone();
         let read = shared.read.clone();
-        let exit = System::new().block_on(self.supervise(shared));
+        let exit = System::new().block_on(self.supervise(shared, &faults));
         let dead_letters = std::mem::take(&mut *read.lock().expect("set up by the test"));
         let numbers = std::mem::take(&mut *collected.0.lock().expect("set up by the test"));
         Ended {
@@ -150,7 +157,7 @@ impl Pipeline {
         }
     }
 
-    async fn supervise(self, shared: Shared) -> ExitReason {
+    async fn supervise(self, shared: Shared, faults: &Faults) -> ExitReason {
         let budget = MemoryBudget::new(16 << 20);
         let worker = Worker::start(&shared.leaked);
         let worker = || match self.deadline {
@@ -170,8 +177,8 @@ impl Pipeline {
             let exhausted = |reason| panic!("{reason}");
             Watchdog::start(watched, shared.leaked.clone(), exhausted).expect("a thread")
         });
-        let mut children = ends(&shared);
-        children.extend(self.lanes(&shared, &lanes, &budget));
+        let mut children = ends(&shared, faults);
+        children.extend(self.lanes(&shared, &lanes, &budget, faults));
         children.push(router(&shared, &lanes));
         children.push(self.source(&shared, &budget));
         let (lifeline, watch) = Lifeline::root();
@@ -208,11 +215,12 @@ impl Pipeline {
         shared: &Shared,
         slots: &[Arc<LaneSlot>],
         budget: &Arc<MemoryBudget>,
+        faults: &Faults,
     ) -> Vec<ChildSpec> {
         let spec = LaneSpec {
             service: "test".into(),
             handler: "tried".into(),
-            factory: self.handler.clone(),
+            factory: faults.handler("tried", self.handler.clone()),
             targets: vec![Target {
                 inlet: shared.sink.clone(),
                 sink: Some(shared.registry.sink("collect")),
@@ -263,7 +271,7 @@ impl Pipeline {
     }
 }
 
-fn ends(shared: &Shared) -> Vec<ChildSpec> {
+fn ends(shared: &Shared, faults: &Faults) -> Vec<ChildSpec> {
     let inlet = shared.dead_letters.clone();
     let dead_letters = DeadLetterSpec {
         limits: DeadLetterLimits {
@@ -275,7 +283,7 @@ fn ends(shared: &Shared) -> Vec<ChildSpec> {
     };
     let spec = SinkSpec {
         name: "collect".into(),
-        factory: Arc::new(shared.collected.clone()),
+        factory: faults.sink("collect", Arc::new(shared.collected.clone())),
         dead_letters: shared.dead_letters.clone(),
         registry: shared.registry.clone(),
     };
@@ -303,6 +311,7 @@ fn router(shared: &Shared, lanes: &[Arc<LaneSlot>]) -> ChildSpec {
         dead_letters: shared.dead_letters.clone(),
         max_hops: 16,
         registry: shared.registry.clone(),
+        faults: None,
     };
     let inlet = shared.router.clone();
     child("router", Restart::Permanent, move |lifeline| {
