@@ -233,7 +233,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "handlers: { a: { type: pass, on: x, to: out, supervision: { breaker: { ratio: 1 } } } }",
         "v.yaml:3:72: error: unknown key `ratio` in `handlers.a.supervision.breaker`",
-        "",
+        "valid keys are `dead_letter_ratio`, `window` and `min_events`",
     ),
     (
         "handlers: { a: { type: map, on: x, to: out, set: { data.total: \"a ?? b\" } } }",
