@@ -365,20 +365,36 @@ fn sources_that_fail_are_started_again_and_lose_nothing() {
 }
 
 #[test]
-fn a_router_that_dies_ends_the_process_and_is_named() {
-    let inject = json!([{ "at": "router", "panic": true, "times": 1 }]);
+fn a_router_that_dies_is_replaced_and_loses_nothing() {
+    let inject = json!([
+        { "at": "router", "abort_actor": true, "times": 1 },
+        { "at": "router", "panic": true, "every": 700 },
+    ]);
+    let supervision = json!({ "max_restarts": 100, "backoff": { "min": "1ms", "max": "2ms" } });
+    let pipeline = Pipeline::new(3_000, inject).with("/supervision", supervision);
+    let ended = pipeline.run();
+    pipeline.assert_all_in_order();
+    assert_eq!(injected(&ended, "router", "abort_actor"), 1);
+    assert!(injected(&ended, "router", "panic") >= 1);
+}
+
+#[test]
+fn a_router_that_always_dies_ends_the_process_and_is_named() {
+    let inject = json!([{ "at": "router", "panic": true, "sticky": true }]);
     let source = json!({ "type": "generate", "rate": 10 });
     let handler = json!({ "on": "order.created", "type": "pass", "to": "out" });
+    let supervision = json!({ "max_restarts": 2, "backoff": { "min": "1ms", "max": "2ms" } });
     let pipeline = Pipeline::new(0, inject)
         .with("/sources/in", source)
         .with("/handlers/worked", handler)
+        .with("/supervision", supervision)
         .with("/service", json!({ "drain_timeout": "100ms" }));
     let ended = Process::start_faulty(&pipeline.config.to_string()).wait();
     assert_eq!(ended.status.code(), Some(70));
-    assert_eq!(injected(&ended, "router", "panic"), 1);
+    assert_eq!(injected(&ended, "router", "panic"), 3);
     let reason = &ended.logs.last().expect("a log")["reason"];
     let reason = reason.as_str().expect("a reason");
-    assert!(reason.starts_with("router: "), "{reason}");
+    assert!(reason.starts_with("router: 0: "), "{reason}");
 }
 
 #[test]

@@ -271,7 +271,7 @@ impl actix::Handler<Deliver> for HandlerActor {
         if deliver.is_stale() {
             return self.give_way(ctx);
         }
-        if !deliver.is_resent() {
+        if deliver.shipment().receive() {
             self.stats.received.add(deliver.shipment().batch.len());
         }
         self.inbox.push_back(deliver);

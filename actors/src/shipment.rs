@@ -1,7 +1,7 @@
 //! One batch on its way between two actors, and how far the receiver is with it: what a successor has to know.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -19,6 +19,8 @@ pub(crate) struct Shipment {
     pub(crate) sent_at: Instant,
     /// Events before this one are handled and their results handed on; written by a lane.
     committed: AtomicUsize,
+    /// An actor has had it in its hands.
+    is_received: AtomicBool,
     /// Ranges of events that a sink is through with though others of the batch are not.
     ended: Mutex<Vec<Range<usize>>>,
 }
@@ -30,8 +32,14 @@ impl Shipment {
             failures,
             sent_at: Instant::now(),
             committed: AtomicUsize::new(0),
+            is_received: AtomicBool::new(false),
             ended: Mutex::default(),
         }
+    }
+
+    /// True the first time only: what is sent again counts once.
+    pub(crate) fn receive(&self) -> bool {
+        !self.is_received.swap(true, Ordering::Relaxed)
     }
 
     /// Events whose results are handed on: they never come again, whatever happens to the lane.

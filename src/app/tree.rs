@@ -217,9 +217,19 @@ impl Tree {
             faults: config.faults.as_ref().and_then(|all| all.router.clone()),
         };
         let inlet = self.router.clone();
-        child("router", Restart::Permanent, SHUTDOWN, move |lifeline| {
-            start_router(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline);
-        })
+        // Its senders and receivers outlive it, so it is restarted alone.
+        supervisor_child(
+            "router",
+            &config.supervision,
+            self.registry.clone(),
+            move || {
+                let (spec, inlet) = (spec.clone(), inlet.clone());
+                let router = child("0", Restart::Permanent, SHUTDOWN, move |lifeline| {
+                    start_router(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline);
+                });
+                vec![router]
+            },
+        )
     }
 
     fn sources_child(&self, config: &Config) -> ChildSpec {
