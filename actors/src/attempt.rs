@@ -25,7 +25,7 @@ impl HandlerActor {
         }
         let call = self.calls.get() + 1;
         self.calls.set(call);
-        self.slot.enter(call, index);
+        self.turn_in_slot.call.enter(call, index);
         let batch = work.batch();
         match handler {
             LaneHandler::Sync(handler) => {
@@ -76,12 +76,12 @@ impl HandlerActor {
         mut answer: F,
         index: usize,
     ) -> impl Future<Output = F::Output> + use<F> {
-        let (slot, calls) = (self.slot.clone(), self.calls.clone());
+        let (call, calls) = (self.turn_in_slot.call.clone(), self.calls.clone());
         std::future::poll_fn(move |task| {
             calls.set(calls.get() + 1);
-            slot.enter(calls.get(), index);
+            call.enter(calls.get(), index);
             let step = Pin::new(&mut answer).poll(task);
-            slot.leave();
+            call.leave();
             step
         })
     }
@@ -179,7 +179,12 @@ impl HandlerActor {
             HandlerError::Retryable { after, .. } => (false, class, *after),
         };
         let attempt = Attempt::failed(class, &error.to_string()).with_backtrace(backtrace);
-        let failures = self.slot.add_failure(work.shipment(), work.next, attempt);
+        let generation = self.turn_in_slot.generation;
+        let failures = self
+            .slot
+            .add_failure_of(generation, work.shipment(), work.next, attempt);
+        // Without a count, another actor is in charge, and this one ends at its next commit.
+        let Some(failures) = failures else { return };
         if is_final || failures >= self.spec.attempts {
             return self.give_up();
         }

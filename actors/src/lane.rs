@@ -12,7 +12,7 @@ use crate::derive::Deriver;
 use crate::guard;
 use crate::handler::LaneHandler;
 use crate::lane_breaker::UnderBreaker;
-use crate::lane_slot::LaneSlot;
+use crate::lane_slot::{LaneSlot, LaneTurn};
 use crate::lane_spec::LaneSpec;
 use crate::mailbox::{Deliver, OutletReady, Turn};
 use crate::output::LaneOutput;
@@ -31,8 +31,8 @@ pub struct HandlerActor {
     pub(crate) spec: LaneSpec,
     pub(crate) lane: usize,
     pub(crate) slot: Arc<LaneSlot>,
-    /// Its turn in the slot: it is in charge as long as no other actor has taken the place.
-    generation: u64,
+    /// It is in charge of the slot as long as no other actor has the turn.
+    pub(crate) turn_in_slot: LaneTurn,
     pub(crate) handler: Option<LaneHandler>,
     /// Calls of the handler so far. Shared with the call that waits for its answer, of which each step counts as one.
     pub(crate) calls: Rc<Cell<u64>>,
@@ -54,17 +54,19 @@ pub struct HandlerActor {
 
 impl HandlerActor {
     /// A lane that takes charge of the slot, and builds its handler when it starts.
-    pub fn new(
+    pub(crate) fn new(
         spec: LaneSpec,
         lane: usize,
         slot: Arc<LaneSlot>,
+        turn_in_slot: LaneTurn,
         lifeline: Lifeline,
         ctx: &Context<Self>,
     ) -> Self {
+        slot.take_charge(turn_in_slot.generation, &spec, &ctx.address());
         let types = TypeCache::new(spec.types.clone());
         let deriver = Deriver::new(&spec.service, &spec.handler);
         Self {
-            generation: slot.take_charge(&spec, ctx.address().recipient(), lifeline.handle()),
+            turn_in_slot,
             slot,
             lane,
             handler: None,
@@ -121,7 +123,7 @@ impl HandlerActor {
                 looked += 1;
                 self.attempt(ctx);
             }
-            self.slot.leave();
+            self.turn_in_slot.call.leave();
             if !self.commit() {
                 return self.give_way(ctx);
             }
@@ -147,7 +149,7 @@ impl HandlerActor {
         tracing::debug!(
             handler = &*self.spec.handler,
             lane = self.lane,
-            generation = self.generation,
+            generation = self.turn_in_slot.generation,
             "a lane that had been replaced came back, and ends"
         );
         self.is_waiting = true;
@@ -162,14 +164,14 @@ impl HandlerActor {
 
     /// Whether the outlets take more results; `None` if another actor is in charge of them.
     fn has_room(&self) -> Option<bool> {
-        let mut in_charge = self.slot.in_charge(self.generation)?;
+        let mut in_charge = self.slot.in_charge(self.turn_in_slot.generation)?;
         Some(in_charge.outlets().have_room())
     }
 
     fn has_next_event(&self) -> bool {
         self.work.as_ref().is_some_and(|work| !work.is_done())
             && !self.output.is_full()
-            && self.slot.is_in_charge(self.generation)
+            && self.slot.is_in_charge(self.turn_in_slot.generation)
     }
 
     /// Whether there is a batch to work on; fetches the next one.
@@ -198,7 +200,7 @@ impl HandlerActor {
     /// actor is in charge, which does it all again.
     pub(crate) fn commit(&mut self) -> bool {
         let Some(work) = &self.work else { return true };
-        let Some(mut in_charge) = self.slot.in_charge(self.generation) else {
+        let Some(mut in_charge) = self.slot.in_charge(self.turn_in_slot.generation) else {
             self.output.clear();
             return false;
         };
@@ -227,7 +229,7 @@ impl HandlerActor {
         if !self.is_stopping || self.work.is_some() || !self.inbox.is_empty() {
             return;
         }
-        let in_charge = self.slot.in_charge(self.generation);
+        let in_charge = self.slot.in_charge(self.turn_in_slot.generation);
         if in_charge.is_none_or(|mut it| it.outlets().are_empty()) {
             ctx.stop();
         }
@@ -237,9 +239,7 @@ impl HandlerActor {
 impl Drop for HandlerActor {
     fn drop(&mut self) {
         // An actor that died in a call is not hung.
-        if self.slot.is_in_charge(self.generation) {
-            self.slot.leave();
-        }
+        self.turn_in_slot.call.leave();
     }
 }
 
@@ -248,7 +248,7 @@ impl Actor for HandlerActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.lifeline.spawned(ctx.address().recipient());
-        self.slot.enter_building(self.calls.get());
+        self.turn_in_slot.call.enter_building(self.calls.get());
         match self.build() {
             Ok(handler) => {
                 self.handler = Some(handler);
@@ -259,7 +259,7 @@ impl Actor for HandlerActor {
                 ctx.terminate();
             }
         }
-        self.slot.leave();
+        self.turn_in_slot.call.leave();
     }
 }
 
@@ -286,7 +286,7 @@ impl actix::Handler<OutletReady> for HandlerActor {
 
     fn handle(&mut self, ready: OutletReady, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        let in_charge = self.slot.in_charge(self.generation);
+        let in_charge = self.slot.in_charge(self.turn_in_slot.generation);
         let is_in_charge = in_charge.map(|mut it| it.outlets().ready(ready)).is_some();
         if !is_in_charge {
             return self.give_way(ctx);

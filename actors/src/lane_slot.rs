@@ -6,12 +6,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use actix::prelude::Recipient;
+use actix::prelude::{Actor, Addr, Context, Handler};
 
+use crate::call::{Call, CallWord};
 use crate::dead_letter::{Attempt, Attempts, FailureClass};
 use crate::lane_outlets::LaneOutlets;
 use crate::lane_spec::LaneSpec;
-use crate::mailbox::{Inlet, OutletReady};
+use crate::mailbox::{Deliver, Inlet, OutletReady};
 use crate::shipment::Shipment;
 use crate::supervision::{ChildHandle, ExitReason};
 use crate::worker::Worker;
@@ -23,14 +24,14 @@ pub struct LaneSlot {
     state: Mutex<SlotState>,
     /// The actor in charge. Changed under the lock; read without it between two events.
     generation: AtomicU64,
-    /// The call of the handler that is under way; written by the lane at each event, read by the watchdog.
-    call: AtomicU64,
 }
 
 struct SlotState {
     worker: Arc<Worker>,
     /// By which the end of the actor in charge is reported when it cannot do so itself.
     child: Option<ChildHandle>,
+    /// The call that the actor in charge is in.
+    call: Arc<CallWord>,
     /// Made for the first actor, and handed from one to the next with what is gathered in them.
     outlets: Option<LaneOutlets>,
     failing: Option<Failing>,
@@ -43,29 +44,15 @@ struct Failing {
     attempts: Attempts,
 }
 
-/// What a lane calls its handler for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Call {
-    /// Differs from one call to the next.
-    number: u64,
-    /// The event's index in the oldest batch; `None` while the handler is built.
-    pub(crate) index: Option<usize>,
-}
-
-impl Call {
-    #[cfg(test)]
-    pub(crate) fn of_event(number: u64) -> Self {
-        let index = Some(0);
-        Self { number, index }
-    }
-}
-
 /// Why an attempt failed whose call never returned.
 const HUNG: &str = "the handler hung on it";
 
-/// In the word, a call's number lies above so many bits, and its event's index below. Zero is no call.
-const INDEX_BITS: u32 = 16;
-const BUILDING: u64 = (1 << INDEX_BITS) - 1;
+/// One actor's turn in the slot.
+#[derive(Clone, Debug)]
+pub(crate) struct LaneTurn {
+    pub(crate) generation: u64,
+    pub(crate) call: Arc<CallWord>,
+}
 
 /// The results' way out, for the actor in charge.
 pub(crate) struct InCharge<'a>(MutexGuard<'a, SlotState>);
@@ -85,11 +72,11 @@ impl LaneSlot {
             state: Mutex::new(SlotState {
                 worker,
                 child: None,
+                call: Arc::default(),
                 outlets: None,
                 failing: None,
             }),
             generation: AtomicU64::new(0),
-            call: AtomicU64::new(0),
         })
     }
 
@@ -98,7 +85,7 @@ impl LaneSlot {
         &self.inlet
     }
 
-    /// The thread that the lane's actors are started on.
+    /// The thread that the lane's actors are on.
     pub(crate) fn worker(&self) -> Arc<Worker> {
         Arc::clone(&self.lock().worker)
     }
@@ -112,15 +99,29 @@ impl LaneSlot {
         }
     }
 
-    /// Puts a new actor in charge and fences the one before; returns the new one's generation.
-    pub(crate) fn take_charge(
-        &self,
-        spec: &LaneSpec,
-        owner: Recipient<OutletReady>,
-        child: Option<ChildHandle>,
-    ) -> u64 {
+    /// The next actor's turn: the one before is fenced from here on, and so is a start that waits on a hung thread.
+    pub(crate) fn next_turn(&self, child: Option<ChildHandle>) -> (Arc<Worker>, LaneTurn) {
         let mut state = self.lock();
         state.child = child;
+        state.call = Arc::default();
+        let turn = LaneTurn {
+            generation: self.generation.fetch_add(1, Ordering::AcqRel) + 1,
+            call: Arc::clone(&state.call),
+        };
+        (Arc::clone(&state.worker), turn)
+    }
+
+    /// Gives the actor the outlets with what is gathered in them, and all batches that its predecessors have not settled;
+    /// nothing if it is not its turn any more.
+    pub(crate) fn take_charge<A>(&self, generation: u64, spec: &LaneSpec, actor: &Addr<A>)
+    where
+        A: Actor<Context = Context<A>> + Handler<OutletReady> + Handler<Deliver>,
+    {
+        let mut state = self.lock();
+        if !self.is_in_charge(generation) {
+            return;
+        }
+        let owner = actor.clone().recipient();
         match &mut state.outlets {
             Some(outlets) => {
                 outlets.readdress(&owner);
@@ -128,8 +129,7 @@ impl LaneSlot {
             }
             outlets => *outlets = Some(LaneOutlets::new(spec, &owner)),
         }
-        self.call.store(0, Ordering::Relaxed);
-        self.generation.fetch_add(1, Ordering::AcqRel) + 1
+        self.inlet.open(actor.clone().recipient());
     }
 
     /// The outlets, unless another actor is in charge by now.
@@ -143,53 +143,22 @@ impl LaneSlot {
         self.generation.load(Ordering::Relaxed) == generation
     }
 
-    /// The handler is called for the event at `index` of the oldest batch.
-    pub(crate) fn enter(&self, number: u64, index: usize) {
-        self.call
-            .store(number << INDEX_BITS | index as u64, Ordering::Relaxed);
-    }
-
-    /// The handler is built.
-    pub(crate) fn enter_building(&self, number: u64) {
-        self.call
-            .store(number << INDEX_BITS | BUILDING, Ordering::Relaxed);
-    }
-
-    /// No code of the handler runs.
-    pub(crate) fn leave(&self) {
-        self.call.store(0, Ordering::Relaxed);
-    }
-
-    /// The call that is under way.
+    /// The call that the actor in charge is in.
     pub(crate) fn call(&self) -> Option<Call> {
-        let word = self.call.load(Ordering::Relaxed);
-        let index = word & BUILDING;
-        (word != 0).then(|| Call {
-            number: word >> INDEX_BITS,
-            index: (index != BUILDING).then_some(index as usize),
-        })
+        self.lock().call.get()
     }
 
-    /// Adds a failed attempt at an event, and returns how many there were.
-    pub(crate) fn add_failure(
+    /// Adds a failed attempt of the actor in charge, and returns how many there were; nothing if it is another one.
+    pub(crate) fn add_failure_of(
         &self,
+        generation: u64,
         shipment: &Arc<Shipment>,
         index: usize,
         attempt: Attempt,
-    ) -> u32 {
+    ) -> Option<u32> {
         let mut state = self.lock();
-        let mut attempts = match state.failing.take() {
-            Some(failing) if failing.is_at(shipment, index) => failing.attempts,
-            _ => Attempts::default(),
-        };
-        attempts.add(attempt);
-        let count = attempts.count();
-        state.failing = Some(Failing {
-            shipment: Arc::clone(shipment),
-            index,
-            attempts,
-        });
-        count
+        self.is_in_charge(generation)
+            .then(|| state.add_failure(shipment, index, attempt))
     }
 
     /// The failed attempts at an event. They stay for a successor, which gives it up again if this actor is lost before its
@@ -213,12 +182,29 @@ impl LaneSlot {
     pub(crate) fn blame(&self, call: Call) {
         if let (Some(index), Some(shipment)) = (call.index, self.inlet.oldest()) {
             let attempt = Attempt::failed(FailureClass::Timeout, HUNG);
-            self.add_failure(&shipment, index, attempt);
+            self.lock().add_failure(&shipment, index, attempt);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, SlotState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SlotState {
+    fn add_failure(&mut self, shipment: &Arc<Shipment>, index: usize, attempt: Attempt) -> u32 {
+        let mut attempts = match self.failing.take() {
+            Some(failing) if failing.is_at(shipment, index) => failing.attempts,
+            _ => Attempts::default(),
+        };
+        attempts.add(attempt);
+        let count = attempts.count();
+        self.failing = Some(Failing {
+            shipment: Arc::clone(shipment),
+            index,
+            attempts,
+        });
+        count
     }
 }
 

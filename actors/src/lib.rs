@@ -11,6 +11,7 @@ mod attribute_names;
 mod attribute_rules;
 mod batch;
 mod breaker;
+mod call;
 mod counters;
 mod dead_letter;
 mod dead_letter_actor;

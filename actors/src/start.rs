@@ -35,12 +35,13 @@ pub fn start_dead_letters(
 /// Starts one lane of a handler on the slot's thread, and puts it in charge of the slot.
 pub fn start_lane(spec: LaneSpec, lane: usize, slot: &Arc<LaneSlot>, lifeline: Lifeline) {
     lifeline.status().receives_at(slot.inlet());
-    let worker = slot.worker();
+    let (worker, turn) = slot.next_turn(lifeline.handle());
     let slot = Arc::clone(slot);
     on(worker.arbiter(), move || {
-        let inlet = Arc::clone(slot.inlet());
-        let actor = HandlerActor::create(|ctx| HandlerActor::new(spec, lane, slot, lifeline, ctx));
-        inlet.open(actor.recipient());
+        // The thread may have hung in the meantime, and the lane been started elsewhere.
+        if slot.is_in_charge(turn.generation) {
+            HandlerActor::create(|ctx| HandlerActor::new(spec, lane, slot, turn, lifeline, ctx));
+        }
     });
 }
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use actix_rt::System;
 
-use crate::lane_slot::{Call, LaneSlot};
+use crate::call::Call;
+use crate::lane_slot::LaneSlot;
 use crate::stats::HandlerStats;
 use crate::supervision::ExitReason;
 use crate::worker::LeakedThreads;
