@@ -1,6 +1,7 @@
 //! Latency at fixed offered rates, open loop: each event has an intended time, and its latency counts from then,
 //! whether or not the generator or anything behind it was late. The same generator drives the actors (source,
-//! router, handler, sink) and, in alternation, a bare channel between two threads.
+//! router, handler, sink) and, in alternation, a bare channel between two threads, and as many channels in a row as the
+//! actors change threads.
 
 mod generator;
 
@@ -21,6 +22,8 @@ use generator::Schedule;
 /// Events that may wait between the generator and what it drives.
 const CHANNEL_EVENTS_MAX: usize = 65_536;
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
+/// How often an event changes threads in the actors: to the source's, to the lane's, to the sink's.
+const HOPS: usize = 3;
 /// The share of a run, from its start, that is not counted.
 const WARM_UP_SHARE: u64 = 10;
 
@@ -45,12 +48,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     );
     for rate in &options.rates {
         let count = rate * options.seconds;
-        let (mut bare, mut actors) = (new_histogram()?, new_histogram()?);
+        let (mut bare, mut chain) = (new_histogram()?, new_histogram()?);
+        let mut actors = new_histogram()?;
         for _ in 0..options.repeats.max(1) {
-            bare.add(through_channel(*rate, count)?)?;
+            bare.add(through_channels(*rate, count, 1)?)?;
+            chain.add(through_channels(*rate, count, HOPS)?)?;
             actors.add(through_actors(*rate, count)?)?;
         }
         print(*rate, "bare channel", &bare);
+        print(*rate, "3 in a row", &chain);
         print(*rate, "actors", &actors);
         let ratio = |quantile| {
             actors.value_at_quantile(quantile) as f64
@@ -92,16 +98,30 @@ fn record(histogram: &mut Histogram<u64>, schedule: &Schedule, number: u64) {
     }
 }
 
-/// One thread sends numbers, another receives them and looks at the clock.
-fn through_channel(rate: u64, count: u64) -> anyhow::Result<Histogram<u64>> {
+/// One thread sends numbers, another receives them and looks at the clock; with more hops, threads between pass them on.
+fn through_channels(rate: u64, count: u64, hops: usize) -> anyhow::Result<Histogram<u64>> {
     let mut histogram = new_histogram()?;
-    let (numbers, received) = sync_channel(CHANNEL_EVENTS_MAX);
+    let (numbers, mut received) = sync_channel(CHANNEL_EVENTS_MAX);
+    let between: Vec<_> = (1..hops)
+        .map(|_| {
+            let (onwards, next) = sync_channel(CHANNEL_EVENTS_MAX);
+            let from = std::mem::replace(&mut received, next);
+            thread::spawn(move || {
+                for number in from {
+                    if onwards.send(number).is_err() {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
     let schedule = Schedule::starting_soon(rate, count);
     let generator = thread::spawn(move || schedule.run(|number| numbers.send(number).is_ok()));
     for number in received {
         record(&mut histogram, &schedule, number);
     }
     joined(generator)?;
+    between.into_iter().try_for_each(joined)?;
     Ok(histogram)
 }
 
