@@ -141,11 +141,15 @@ impl HandlerActor {
             lane = self.lane,
             "the handler is built anew"
         );
+        let since = Instant::now();
         let broken = self.handler.take();
         // It is logged if this panics too, and what is left of the handler is lost then.
         drop(guard::guard("handler", &self.spec.handler, || drop(broken)));
         match self.build() {
-            Ok(handler) => self.handler = Some(handler),
+            Ok(handler) => {
+                self.handler = Some(handler);
+                self.stats.rebuild_time.add(since.elapsed());
+            }
             Err(error) => {
                 // What was handled is handed on; the rest is the next actor's.
                 self.lifeline.fail(error);

@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use tokio::sync::Notify;
 
 use crate::actor_status::ActorStatuses;
-use crate::counters::{Counter, Gauge};
+use crate::counters::{Counter, Gauge, TimeHistogram};
 
 /// Events accepted and not yet finished, over all sources; the drain waits for zero.
 #[derive(Debug, Default)]
@@ -160,6 +160,8 @@ pub struct HandlerStats {
     pub errors: Counter,
     /// Panics among the failed attempts.
     pub panics: Counter,
+    /// From a panic until a fresh handler was built.
+    pub rebuild_time: TimeHistogram,
     /// Calls that did not return within the deadline.
     pub hangs: Counter,
     /// How often the breaker opened.

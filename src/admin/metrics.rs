@@ -4,6 +4,8 @@ use std::fmt::{Display, Write as _};
 
 use veltrix_actors::ActorState;
 
+use veltrix_actors::{TIME_BOUNDS, TimeHistogram};
+
 use super::Observed;
 
 /// The page's media type.
@@ -134,6 +136,14 @@ fn handlers(page: &mut Page, observed: &Observed) {
         "veltrix_handler_queue_seconds",
         "Time that events waited in lanes' mailboxes",
         seconds(|h| h.queue_nanoseconds.seconds()),
+    );
+    let rebuilt = handlers
+        .iter()
+        .map(|(name, stats)| (label("handler", name), &stats.rebuild_time));
+    page.histogram(
+        "veltrix_handler_rebuild_seconds",
+        "From a panic until a fresh handler was built",
+        rebuilt,
     );
 }
 
@@ -301,6 +311,30 @@ impl Page {
             "_info",
             std::iter::once((labels.to_owned(), 1)),
         );
+    }
+
+    fn histogram<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl Iterator<Item = (String, &'a TimeHistogram)>,
+    ) {
+        let page = &mut self.0;
+        line(page, format_args!("# TYPE {name} histogram"));
+        line(page, format_args!("# HELP {name} {help}"));
+        for (labels, histogram) in samples {
+            let counts = histogram.cumulative();
+            let bounds = TIME_BOUNDS.map(|bound| bound.as_secs_f64().to_string());
+            let bounds = bounds.iter().map(String::as_str).chain(["+Inf"]);
+            for (bound, count) in bounds.zip(counts) {
+                let sample = format_args!("{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+                line(page, sample);
+            }
+            let all = counts[TIME_BOUNDS.len()];
+            line(page, format_args!("{name}_count{{{labels}}} {all}"));
+            let seconds = histogram.seconds();
+            line(page, format_args!("{name}_sum{{{labels}}} {seconds}"));
+        }
     }
 
     fn family<V: Display>(
