@@ -12,8 +12,8 @@ use crate::guard::{self, Panic};
 use crate::key::KeySelector;
 use crate::mailbox::{Deliver, OutletReady, Turn};
 use crate::outlet::Outlet;
-use crate::sink::{AsyncSink, Consignment, DeliveryError, Held, RetryPolicy};
-use crate::sink_actor::SinkSpec;
+use crate::sink::{AnySink, AsyncSink, Consignment, DeliveryError, Held, RetryPolicy};
+use crate::sink_actor::{SINK_ATTEMPTS_MAX, SinkSpec};
 use crate::stats::SinkStats;
 use crate::supervision::{Lifeline, Stop, jitter_sample};
 
@@ -21,7 +21,8 @@ use crate::supervision::{Lifeline, Stop, jitter_sample};
 pub struct AsyncSinkActor {
     spec: SinkSpec,
     retry: RetryPolicy,
-    sink: Box<dyn AsyncSink>,
+    /// There unless it could not be built anew.
+    sink: Option<Box<dyn AsyncSink>>,
     stats: Arc<SinkStats>,
     slots: Vec<Slot>,
     dead_letters: Outlet,
@@ -36,6 +37,8 @@ struct Slot {
     is_busy: bool,
     /// Failed attempts at the current delivery.
     failures: Attempts,
+    /// Panics among them.
+    panics: u32,
     /// When the first attempt at the current delivery was made.
     since: Option<Instant>,
     /// Deliver this many events one by one, to find the one that the receiver refuses.
@@ -53,6 +56,14 @@ impl Slot {
         });
         fitting.count().max(1)
     }
+
+    /// Has the events of a failed delivery delivered one by one.
+    fn split(&mut self, events: Consignment) {
+        self.singly = events.len();
+        for event in events.events.into_iter().rev() {
+            self.waiting.push_front(event);
+        }
+    }
 }
 
 impl AsyncSinkActor {
@@ -69,7 +80,7 @@ impl AsyncSinkActor {
             stats: spec.registry.sink(&spec.name),
             slots: (0..sink.slots().max(1)).map(|_| Slot::default()).collect(),
             dead_letters: Outlet::new(spec.dead_letters.clone(), owner, 0, &spec.registry, None),
-            sink,
+            sink: Some(sink),
             is_stopping: false,
             turn: Turn::default(),
             lifeline,
@@ -79,37 +90,45 @@ impl AsyncSinkActor {
 
     /// Starts the slot's next delivery if it is free and there is one.
     fn deliver(&mut self, number: usize, ctx: &mut Context<Self>) {
-        let slot = &mut self.slots[number];
+        let (slot, Some(sink)) = (&mut self.slots[number], &self.sink) else {
+            return;
+        };
         if slot.is_busy || slot.waiting.is_empty() {
             return;
         }
         let limit = if slot.singly > 0 {
             1
         } else {
-            self.sink.events_per_delivery().max(1)
+            sink.events_per_delivery().max(1)
         };
-        let count = slot.count_within(limit, self.sink.bytes_per_delivery());
+        let count = slot.count_within(limit, sink.bytes_per_delivery());
         let events = slot.waiting.drain(..count).collect();
         slot.singly = slot.singly.saturating_sub(1);
         slot.since = Some(Instant::now());
         slot.failures.clear();
+        slot.panics = 0;
         self.attempt(number, Consignment { events }, ctx);
     }
 
     fn attempt(&mut self, number: usize, events: Consignment, ctx: &mut Context<Self>) {
-        self.slots[number].is_busy = true;
+        let (slot, Some(sink)) = (&mut self.slots[number], &mut self.sink) else {
+            return;
+        };
+        slot.is_busy = true;
+        let is_last = events.len() == 1 && slot.panics + 1 >= SINK_ATTEMPTS_MAX;
         let copy = events.clone();
-        match guard::guard("sink", &self.spec.name, || self.sink.deliver(number, copy)) {
+        let deliver = || sink.deliver(number, copy);
+        match guard::guard_if_last(is_last, "sink", &self.spec.name, deliver) {
             Ok(delivery) => {
-                let delivery = guard::guarded("sink", &self.spec.name, delivery);
+                let delivery = guard::guarded_if_last(is_last, "sink", &self.spec.name, delivery);
                 ctx.spawn(actix::fut::wrap_future::<_, Self>(delivery).map(
-                    move |result, actor, ctx| {
-                        let result = result.unwrap_or_else(|panic| Err(panicked(&panic)));
-                        actor.ended(number, events, result, ctx);
+                    move |result, actor, ctx| match result {
+                        Ok(result) => actor.ended(number, events, result, ctx),
+                        Err(panic) => actor.panicked(number, events, panic, ctx),
                     },
                 ));
             }
-            Err(panic) => self.ended(number, events, Err(panicked(&panic)), ctx),
+            Err(panic) => self.panicked(number, events, panic, ctx),
         }
     }
 
@@ -141,17 +160,53 @@ impl AsyncSinkActor {
                     DeliveryError::Retryable { reason, after } => {
                         return self.try_later(number, events, &reason, after, ctx);
                     }
-                    DeliveryError::Permanent(_) if events.len() > 1 => {
-                        // The receiver refused the lot for what may be one event's fault.
-                        slot.singly = events.len();
-                        for event in events.events.into_iter().rev() {
-                            slot.waiting.push_front(event);
-                        }
-                    }
+                    // The receiver refused the lot for what may be one event's fault.
+                    DeliveryError::Permanent(_) if events.len() > 1 => slot.split(events),
                     DeliveryError::Permanent(_) => self.give_up(number, &events),
                 }
             }
         }
+        self.next(number, ctx);
+    }
+
+    /// Builds the sink anew and tries again; of several events, to find the one at which it panics, each by itself.
+    /// Deliveries under way in other slots go on with what they have of the sink before.
+    fn panicked(
+        &mut self,
+        number: usize,
+        events: Consignment,
+        panic: Panic,
+        ctx: &mut Context<Self>,
+    ) {
+        self.stats.errors.add(1);
+        let of_its_kind = |built| match built {
+            AnySink::Async(sink) => Some(sink),
+            AnySink::Sync(_) => None,
+        };
+        if let Err(error) = self.spec.rebuild(&mut self.sink, of_its_kind) {
+            // What is not delivered is the next actor's.
+            self.lifeline.fail(error.to_string());
+            ctx.terminate();
+            return;
+        }
+        let slot = &mut self.slots[number];
+        if events.len() > 1 {
+            slot.split(events);
+            return self.next(number, ctx);
+        }
+        let attempt = Attempt::failed(FailureClass::Panic, &panic.message);
+        slot.failures.add(attempt.with_backtrace(panic.backtrace));
+        slot.panics += 1;
+        if slot.panics >= SINK_ATTEMPTS_MAX {
+            self.give_up(number, &events);
+            return self.next(number, ctx);
+        }
+        let reason = format!("the sink panicked: {}", panic.message);
+        self.try_later(number, events, &reason, None, ctx);
+    }
+
+    /// The slot is through with a delivery.
+    fn next(&mut self, number: usize, ctx: &mut Context<Self>) {
         self.slots[number].is_busy = false;
         self.deliver(number, ctx);
         self.stop_if_done(ctx);
@@ -180,10 +235,7 @@ impl AsyncSinkActor {
             .is_some_and(|max| elapsed + wait > max)
         {
             self.give_up(number, &events);
-            self.slots[number].is_busy = false;
-            self.deliver(number, ctx);
-            self.stop_if_done(ctx);
-            return;
+            return self.next(number, ctx);
         }
         if slot.failures.count().is_power_of_two() {
             tracing::warn!(
@@ -222,10 +274,6 @@ impl AsyncSinkActor {
             ctx.stop();
         }
     }
-}
-
-fn panicked(panic: &Panic) -> DeliveryError {
-    DeliveryError::Permanent(format!("the sink panicked: {panic}"))
 }
 
 fn complete(events: &Consignment) {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureClass {
-    /// The handler panicked.
+    /// The handler or the sink panicked.
     Panic,
     /// The handler reported an error.
     Error,

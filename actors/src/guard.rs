@@ -62,8 +62,7 @@ thread_local! {
 
 /// Runs `work`, code of the component called `name` in that role, and returns its panic instead of unwinding.
 ///
-/// Lanes and sources throw away whatever `work` may have left half-changed. A sink is kept: its `append` and `flush` must
-/// leave it usable when they panic.
+/// Whatever `work` may have left half-changed is to be thrown away then.
 pub(crate) fn guard<T>(
     role: &'static str,
     name: &str,
@@ -156,6 +155,7 @@ pub(crate) fn cut(message: &str) -> &str {
 
 /// A component's future whose panics are values, when it is polled and when it is dropped.
 pub(crate) struct Guarded<F> {
+    is_last: bool,
     role: &'static str,
     name: Arc<str>,
     /// There until it has ended.
@@ -168,7 +168,18 @@ pub(crate) fn guarded<F: Future + Unpin>(
     name: &Arc<str>,
     future: F,
 ) -> Guarded<F> {
+    guarded_if_last(false, role, name, future)
+}
+
+/// As [`guarded`], with the stack of a panic if it is the last attempt.
+pub(crate) fn guarded_if_last<F: Future + Unpin>(
+    is_last: bool,
+    role: &'static str,
+    name: &Arc<str>,
+    future: F,
+) -> Guarded<F> {
     Guarded {
+        is_last,
         role,
         name: Arc::clone(name),
         future: Some(future),
@@ -181,7 +192,8 @@ impl<F: Future + Unpin> Future for Guarded<F> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let future = this.future.as_mut().expect("nobody polls after the end");
-        let polled = guard(this.role, &this.name, || Pin::new(future).poll(context));
+        let poll = || Pin::new(future).poll(context);
+        let polled = guard_if_last(this.is_last, this.role, &this.name, poll);
         let ended = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(output)) => Ok(output),

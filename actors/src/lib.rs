@@ -96,7 +96,7 @@ pub use pattern::{PatternError, Segment, TypePattern};
 pub use route_table::{HandlerIndex, RouteTable};
 pub use router::{Route, RouterActor, RouterSpec, Unmatched};
 pub use sink::{AnySink, AsyncSink, Consignment, DeliveryError, RetryPolicy, Sink, SinkFactory};
-pub use sink_actor::{SinkActor, SinkSpec};
+pub use sink_actor::{SINK_ATTEMPTS_MAX, SinkActor, SinkSpec};
 pub use source::{Source, SourceFactory, SourceSpec};
 pub use source_actor::SourceActor;
 pub use source_port::{Admission, SUBMITTED_EVENTS_MAX, SourcePort, Submitter};

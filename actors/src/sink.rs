@@ -15,7 +15,13 @@ use crate::supervision::{Backoff, StartError};
 
 /// A sink that writes at once: events are appended to its buffers, and a flush hands them over.
 ///
-/// A panic costs the event at hand and keeps the sink, so neither call may leave it in a state that it cannot go on from.
+/// After a panic the sink is dropped and built anew by its factory, and what was appended since the last successful flush is
+/// appended again; so is what an actor that was lost had not flushed. What the sink had handed over by then comes twice: what a
+/// flush wrote that panicked or failed, and what an `append` writes by itself. A sink that only gathers until it is flushed
+/// repeats nothing after a panic in `append`.
+///
+/// An event at which `append` panics [`SINK_ATTEMPTS_MAX`](crate::SINK_ATTEMPTS_MAX) times is a dead letter. A flush that panics
+/// is tried again like one that fails.
 pub trait Sink: 'static {
     /// Adds one event to the buffers.
     ///
@@ -35,6 +41,10 @@ pub trait Sink: 'static {
 }
 
 /// A sink that waits for a receiver, with one delivery at a time in each of its slots.
+///
+/// After a panic the sink is dropped and built anew by its factory, while deliveries in other slots go on, and the delivery is tried
+/// again: several events one by one, and an event at which it panics [`SINK_ATTEMPTS_MAX`](crate::SINK_ATTEMPTS_MAX) times
+/// is a dead letter. What the receiver had taken by then comes twice, as after a failed delivery and after the loss of an actor.
 pub trait AsyncSink: 'static {
     /// Delivers the events together. Slots are independent; events of one key always come through the same slot.
     fn deliver(

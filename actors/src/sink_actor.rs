@@ -1,4 +1,6 @@
 //! The sink actor of sinks that write at once: appends what comes, flushes when idle or full, then reports it done.
+//!
+//! After a panic the sink is built anew in place, and what was appended and not flushed is appended again.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,7 +8,7 @@ use std::sync::Arc;
 use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
 
 use crate::dead_letter::{Attempt, Attempts, Failure, FailureClass};
-use crate::guard;
+use crate::guard::{self, Panic};
 use crate::mailbox::{Deliver, Inlet, OutletReady, Turn};
 use crate::outlet::Outlet;
 use crate::sink::{AnySink, RetryPolicy, Sink, SinkFactory};
@@ -15,6 +17,8 @@ use crate::supervision::{Lifeline, StartError, Stop, jitter_sample};
 
 /// Buffered bytes at which a sink is flushed though more is coming.
 const FLUSH_BYTES: usize = 256 * 1024;
+/// Attempts at an event at which a sink panics; then it is a dead letter.
+pub const SINK_ATTEMPTS_MAX: u32 = 3;
 
 /// What a sink is started with.
 #[derive(Clone)]
@@ -37,6 +41,24 @@ impl SinkSpec {
         }
     }
 
+    /// Puts a fresh sink in the place of one that panicked, which is dropped before.
+    pub(crate) fn rebuild<S: ?Sized>(
+        &self,
+        sink: &mut Option<Box<S>>,
+        of_its_kind: fn(AnySink) -> Option<Box<S>>,
+    ) -> Result<(), StartError> {
+        // The panic itself is logged by its guard, within a rate.
+        tracing::debug!(sink = &*self.name, "the sink is built anew");
+        let broken = sink.take();
+        // It is logged if this panics too, and what is left of the sink is lost then.
+        drop(guard::guard("sink", &self.name, || drop(broken)));
+        *sink = of_its_kind(self.build()?);
+        match sink {
+            Some(_) => Ok(()),
+            None => Err(StartError("it became a sink of another kind".to_owned())),
+        }
+    }
+
     pub(crate) fn failure(&self, attempts: Attempts) -> Failure {
         Failure::after(&format!("sink.{}", self.name).into(), attempts)
     }
@@ -46,7 +68,8 @@ impl SinkSpec {
 pub struct SinkActor {
     spec: SinkSpec,
     retry: RetryPolicy,
-    sink: Box<dyn Sink>,
+    /// There unless it could not be built anew.
+    sink: Option<Box<dyn Sink>>,
     stats: Arc<SinkStats>,
     /// Appended and not flushed.
     held: Vec<Appended>,
@@ -65,6 +88,19 @@ struct Appended {
     refused: Vec<Range<usize>>,
 }
 
+/// An event among those held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    batch: usize,
+    event: usize,
+}
+
+/// What keeps an event from being appended.
+enum Trouble {
+    Refused(String),
+    Panicked(Panic),
+}
+
 /// Sent by the actor to itself: handled once its mailbox is empty.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
@@ -81,7 +117,7 @@ impl SinkActor {
         let owner = ctx.address().recipient();
         Self {
             retry: spec.factory.retry(),
-            sink,
+            sink: Some(sink),
             stats: spec.registry.sink(&spec.name),
             held: Vec::new(),
             dead_letters: Outlet::new(spec.dead_letters.clone(), owner, 0, &spec.registry, None),
@@ -94,68 +130,139 @@ impl SinkActor {
         }
     }
 
-    fn append(&mut self, deliver: Deliver) {
-        let shipment = Arc::clone(deliver.shipment());
-        let mut refused = shipment.ended();
-        for (index, event) in shipment.batch.iter().enumerate() {
-            if refused.iter().any(|refused| refused.contains(&index)) {
-                continue;
-            }
-            let appended = match guard::guard("sink", &self.spec.name, || self.sink.append(&event))
-            {
-                Ok(appended) => appended,
-                Err(panic) => Err(format!("the sink panicked: {panic}")),
-            };
-            if let Err(reason) = appended {
-                let mut attempts = Attempts::default();
-                attempts.add(Attempt::failed(FailureClass::Rejected, &reason));
-                let failure = self.spec.failure(attempts);
-                let record = *event.record();
-                let (arena, origin) = (
-                    shipment.batch.arena(record.arena),
-                    shipment.batch.origin(record.origin),
-                );
-                self.dead_letters
-                    .push_failed(record, arena, origin, failure, None);
-                self.stats.refuse(1);
-                shipment.end(index..index + 1);
-                refused.push(index..index + 1);
+    /// Appends a batch. False if the actor ends.
+    fn take(&mut self, deliver: Deliver, ctx: &mut Context<Self>) -> bool {
+        let mut refused = deliver.shipment().ended();
+        refused.sort_by_key(|events| events.start);
+        let from = Place {
+            batch: self.held.len(),
+            event: 0,
+        };
+        self.held.push(Appended { deliver, refused });
+        self.append(from, ctx)
+    }
+
+    /// Appends everything that is held from that event on; after a panic, all of it. False if the actor ends.
+    fn append(&mut self, mut at: Place, ctx: &mut Context<Self>) -> bool {
+        let mut failing = Vec::new();
+        while let Some(trouble) = self.append_on(&mut at, &failing) {
+            match trouble {
+                Trouble::Refused(reason) => {
+                    let mut attempts = Attempts::default();
+                    attempts.add(Attempt::failed(FailureClass::Rejected, &reason));
+                    self.refuse(at, attempts);
+                }
+                Trouble::Panicked(panic) => {
+                    self.stats.errors.add(1);
+                    match add_panic(&mut failing, at, panic) {
+                        Some(attempts) => self.refuse(at, attempts),
+                        None => self.stats.retries.add(1),
+                    }
+                    if !self.rebuild(ctx) {
+                        return false;
+                    }
+                    at = Place::default();
+                }
             }
         }
-        refused.sort_by_key(|events| events.start);
-        self.held.push(Appended { deliver, refused });
         self.dead_letters.flush();
+        true
+    }
+
+    /// Appends until an event makes trouble, which `at` is then; `failing` are those that did so before.
+    fn append_on(&mut self, at: &mut Place, failing: &[(Place, Attempts)]) -> Option<Trouble> {
+        let sink = self.sink.as_mut()?;
+        while let Some(Appended { deliver, refused }) = self.held.get(at.batch) {
+            let batch = deliver.batch();
+            while at.event < batch.len() {
+                if !refused.iter().any(|refused| refused.contains(&at.event)) {
+                    let is_last = failing.iter().any(|(place, attempts)| {
+                        place == at && attempts.count() + 1 >= SINK_ATTEMPTS_MAX
+                    });
+                    let event = batch.event(at.event);
+                    let append = || sink.append(&event);
+                    match guard::guard_if_last(is_last, "sink", &self.spec.name, append) {
+                        Ok(Ok(())) => {}
+                        Ok(Err(reason)) => return Some(Trouble::Refused(reason)),
+                        Err(panic) => return Some(Trouble::Panicked(panic)),
+                    }
+                }
+                at.event += 1;
+            }
+            *at = Place {
+                batch: at.batch + 1,
+                event: 0,
+            };
+        }
+        None
+    }
+
+    /// Makes an event a dead letter.
+    fn refuse(&mut self, at: Place, attempts: Attempts) {
+        let failure = self.spec.failure(attempts);
+        let Appended { deliver, refused } = &mut self.held[at.batch];
+        let batch = deliver.batch();
+        let record = batch.records()[at.event];
+        let (arena, origin) = (batch.arena(record.arena), batch.origin(record.origin));
+        self.dead_letters
+            .push_failed(record, arena, origin, failure, None);
+        self.stats.refuse(1);
+        deliver.shipment().end(at.event..at.event + 1);
+        refused.push(at.event..at.event + 1);
+        refused.sort_by_key(|events| events.start);
+    }
+
+    /// Has a fresh sink take the place of one that panicked. False if there is none, and the actor ends: what is held is
+    /// the next one's.
+    fn rebuild(&mut self, ctx: &mut Context<Self>) -> bool {
+        let of_its_kind = |built| match built {
+            AnySink::Sync(sink) => Some(sink),
+            AnySink::Async(_) => None,
+        };
+        match self.spec.rebuild(&mut self.sink, of_its_kind) {
+            Ok(()) => true,
+            Err(error) => {
+                self.lifeline.fail(error.to_string());
+                ctx.terminate();
+                false
+            }
+        }
     }
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        let flushed = match guard::guard("sink", &self.spec.name, || self.sink.flush()) {
-            Ok(flushed) => flushed,
-            Err(panic) => Err(format!("the sink panicked: {panic}")),
-        };
-        match flushed {
-            Ok(()) => {
+        let Some(sink) = &mut self.sink else { return };
+        match guard::guard("sink", &self.spec.name, || sink.flush()) {
+            Ok(Ok(())) => {
                 self.failures = 0;
                 for appended in self.held.drain(..) {
                     settle(&appended, &self.stats);
                 }
                 self.stop_if_done(ctx);
             }
-            Err(reason) => {
-                self.stats.errors.add(1);
-                self.failures += 1;
-                let wait = self.retry.backoff.wait(self.failures, jitter_sample());
-                tracing::warn!(
-                    sink = &*self.spec.name,
-                    reason,
-                    ?wait,
-                    "cannot write, trying again"
-                );
-                ctx.run_later(wait, |actor, ctx| {
-                    actor.stats.retries.add(1);
-                    actor.flush(ctx);
-                });
+            Ok(Err(reason)) => self.flush_later(&reason, ctx),
+            Err(panic) => {
+                if self.rebuild(ctx) && self.append(Place::default(), ctx) {
+                    self.flush_later(&format!("the sink panicked: {panic}"), ctx);
+                }
             }
         }
+    }
+
+    /// Schedules another attempt at what is held.
+    fn flush_later(&mut self, reason: &str, ctx: &mut Context<Self>) {
+        self.stats.errors.add(1);
+        self.failures += 1;
+        let wait = self.retry.backoff.wait(self.failures, jitter_sample());
+        tracing::warn!(
+            sink = &*self.spec.name,
+            reason,
+            ?wait,
+            "cannot write, trying again"
+        );
+        ctx.run_later(wait, |actor, ctx| {
+            actor.stats.retries.add(1);
+            actor.flush(ctx);
+        });
     }
 
     fn stop_if_done(&mut self, ctx: &mut Context<Self>) {
@@ -163,6 +270,19 @@ impl SinkActor {
             ctx.stop();
         }
     }
+}
+
+/// Adds a panic to the attempts at an event, and takes them out once there are no more left.
+fn add_panic(failing: &mut Vec<(Place, Attempts)>, at: Place, panic: Panic) -> Option<Attempts> {
+    let known = failing.iter().position(|(place, _)| *place == at);
+    let number = known.unwrap_or_else(|| {
+        failing.push((at, Attempts::default()));
+        failing.len() - 1
+    });
+    let attempt = Attempt::failed(FailureClass::Panic, &panic.message);
+    let attempts = &mut failing[number].1;
+    attempts.add(attempt.with_backtrace(panic.backtrace));
+    (attempts.count() >= SINK_ATTEMPTS_MAX).then(|| failing.swap_remove(number).1)
 }
 
 /// Reports what was flushed as delivered and done.
@@ -195,11 +315,11 @@ impl Handler<Deliver> for SinkActor {
 
     fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        self.append(deliver);
-        if self.failures > 0 {
+        if !self.take(deliver, ctx) || self.failures > 0 {
             return;
         }
-        if self.sink.buffered_bytes() >= FLUSH_BYTES {
+        let sink = self.sink.as_ref();
+        if sink.is_some_and(|sink| sink.buffered_bytes() >= FLUSH_BYTES) {
             self.flush(ctx);
         } else if !std::mem::replace(&mut self.is_flush_due, true) {
             ctx.notify(Flush);

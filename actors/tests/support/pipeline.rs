@@ -127,6 +127,8 @@ struct Shared {
     router: Arc<Inlet>,
     sink: Arc<Inlet>,
     collected: Collect,
+    /// In the place of the one that collects.
+    tried_sink: Option<Arc<dyn SinkFactory>>,
     leaked: Arc<LeakedThreads>,
     desk: Arc<DeadLetterDesk>,
     read: Arc<Mutex<Vec<Arc<DeadLetter>>>>,
@@ -140,7 +142,19 @@ impl Pipeline {
 
     /// As [`Pipeline::run`], with faults in the handler `tried` and the sink `collect`.
     pub(crate) fn run_with(self, plan: FaultPlan) -> Ended {
-        let shared = Shared::default();
+        self.run_shared(Shared::default(), plan)
+    }
+
+    /// As [`Pipeline::run`], with another sink, which has the events then.
+    pub(crate) fn run_into(self, sink: Arc<dyn SinkFactory>) -> Ended {
+        let shared = Shared {
+            tried_sink: Some(sink),
+            ..Shared::default()
+        };
+        self.run_shared(shared, FaultPlan::default())
+    }
+
+    fn run_shared(self, shared: Shared, plan: FaultPlan) -> Ended {
         let faults = Faults::new(plan, shared.registry.clone(), None);
         let (registry, collected) = (shared.registry.clone(), shared.collected.clone());
         let leaked = shared.leaked.clone();
@@ -281,9 +295,11 @@ fn ends(shared: &Shared, faults: &Faults) -> Vec<ChildSpec> {
         desk: shared.desk.clone(),
         ..DeadLetterSpec::counting(shared.registry.clone())
     };
+    let factory = shared.tried_sink.clone();
+    let factory = factory.unwrap_or_else(|| Arc::new(shared.collected.clone()));
     let spec = SinkSpec {
         name: "collect".into(),
-        factory: faults.sink("collect", Arc::new(shared.collected.clone())),
+        factory: faults.sink("collect", factory),
         dead_letters: shared.dead_letters.clone(),
         registry: shared.registry.clone(),
     };
