@@ -24,6 +24,8 @@ pub struct AsyncSinkActor {
     /// There unless it could not be built anew.
     sink: Option<Box<dyn AsyncSink>>,
     stats: Arc<SinkStats>,
+    /// Calls of the sink so far.
+    calls: u64,
     slots: Vec<Slot>,
     dead_letters: Outlet,
     is_stopping: bool,
@@ -81,6 +83,7 @@ impl AsyncSinkActor {
             slots: (0..sink.slots().max(1)).map(|_| Slot::default()).collect(),
             dead_letters: Outlet::new(spec.dead_letters.clone(), owner, 0, &spec.registry, None),
             sink: Some(sink),
+            calls: 0,
             is_stopping: false,
             turn: Turn::default(),
             lifeline,
@@ -118,7 +121,11 @@ impl AsyncSinkActor {
         let is_last = events.len() == 1 && slot.panics + 1 >= SINK_ATTEMPTS_MAX;
         let copy = events.clone();
         let deliver = || sink.deliver(number, copy);
-        match guard::guard_if_last(is_last, "sink", &self.spec.name, deliver) {
+        self.calls += 1;
+        self.stats.call.enter(self.calls, 0);
+        let delivery = guard::guard_if_last(is_last, "sink", &self.spec.name, deliver);
+        self.stats.call.leave();
+        match delivery {
             Ok(delivery) => {
                 let delivery = guard::guarded_if_last(is_last, "sink", &self.spec.name, delivery);
                 ctx.spawn(actix::fut::wrap_future::<_, Self>(delivery).map(
@@ -285,6 +292,13 @@ fn complete(events: &Consignment) {
         let delivered = *first..first + run.len();
         held.batch().complete_range(delivered.clone());
         held.end(delivered);
+    }
+}
+
+impl Drop for AsyncSinkActor {
+    fn drop(&mut self) {
+        // An actor that died in a call is not hung.
+        self.stats.call.leave();
     }
 }
 

@@ -71,6 +71,8 @@ pub struct SinkActor {
     /// There unless it could not be built anew.
     sink: Option<Box<dyn Sink>>,
     stats: Arc<SinkStats>,
+    /// Calls of the sink so far.
+    calls: u64,
     /// Appended and not flushed.
     held: Vec<Appended>,
     dead_letters: Outlet,
@@ -119,6 +121,7 @@ impl SinkActor {
             retry: spec.factory.retry(),
             sink: Some(sink),
             stats: spec.registry.sink(&spec.name),
+            calls: 0,
             held: Vec::new(),
             dead_letters: Outlet::new(spec.dead_letters.clone(), owner, 0, &spec.registry, None),
             is_flush_due: false,
@@ -165,6 +168,7 @@ impl SinkActor {
                 }
             }
         }
+        self.stats.call.leave();
         self.dead_letters.flush();
         true
     }
@@ -180,6 +184,8 @@ impl SinkActor {
                         place == at && attempts.count() + 1 >= SINK_ATTEMPTS_MAX
                     });
                     let event = batch.event(at.event);
+                    self.calls += 1;
+                    self.stats.call.enter(self.calls, at.event);
                     let append = || sink.append(&event);
                     match guard::guard_if_last(is_last, "sink", &self.spec.name, append) {
                         Ok(Ok(())) => {}
@@ -231,7 +237,11 @@ impl SinkActor {
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
         let Some(sink) = &mut self.sink else { return };
-        match guard::guard("sink", &self.spec.name, || sink.flush()) {
+        self.calls += 1;
+        self.stats.call.enter(self.calls, 0);
+        let flushed = guard::guard("sink", &self.spec.name, || sink.flush());
+        self.stats.call.leave();
+        match flushed {
             Ok(Ok(())) => {
                 self.failures = 0;
                 for appended in self.held.drain(..) {
@@ -299,6 +309,13 @@ fn settle(appended: &Appended, stats: &SinkStats) {
     }
     batch.complete_range(from..batch.len());
     drop(deliver.settle());
+}
+
+impl Drop for SinkActor {
+    fn drop(&mut self) {
+        // An actor that died in a call is not hung.
+        self.stats.call.leave();
+    }
 }
 
 impl Actor for SinkActor {

@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use tokio::sync::Notify;
 
 use crate::actor_status::ActorStatuses;
+use crate::call::CallWord;
 use crate::counters::{Counter, Gauge, TimeHistogram};
 
 /// Events accepted and not yet finished, over all sources; the drain waits for zero.
@@ -193,6 +194,10 @@ pub struct SinkStats {
     pub retries: Counter,
     /// Bytes handed over.
     pub bytes: Counter,
+    /// Calls that took longer than they may.
+    pub hangs: Counter,
+    /// The call that its actor is in, for the watchdog.
+    pub(crate) call: CallWord,
 }
 
 impl SinkStats {

@@ -1,7 +1,7 @@
 //! The watchdog: an OS thread that finds lanes whose handler does not return, and has them go on without it on other threads.
 //!
 //! A handler that blocks its thread for a while gets the thread for itself: the other lanes move away. One that exceeds its
-//! deadline is hung: its lane moves away too, and the thread is given up.
+//! deadline is hung: its lane moves away too, and the thread is given up. Sinks that do not return are only reported.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
@@ -12,6 +12,7 @@ use actix_rt::System;
 
 use crate::call::Call;
 use crate::lane_slot::LaneSlot;
+use crate::sink_watch::{SinkWatch, WatchedSink};
 use crate::stats::HandlerStats;
 use crate::supervision::ExitReason;
 use crate::worker::LeakedThreads;
@@ -44,7 +45,7 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches the lanes. Calls `exhausted` once if too many threads hang at the same time.
+    /// Watches the lanes and sinks. Calls `exhausted` once if too many threads hang at the same time.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -53,6 +54,7 @@ impl Watchdog {
     /// Outside of an actix system.
     pub fn start(
         lanes: Vec<Watched>,
+        sinks: Vec<WatchedSink>,
         leaked: Arc<LeakedThreads>,
         exhausted: impl FnOnce(String) + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -60,6 +62,7 @@ impl Watchdog {
         let mut round = Round {
             seen: lanes.iter().map(|_| Seen::default()).collect(),
             lanes,
+            sinks: sinks.into_iter().map(SinkWatch::new).collect(),
             leaked,
             exhausted: Some(Box::new(exhausted)),
         };
@@ -99,10 +102,11 @@ impl Drop for Watchdog {
     }
 }
 
-/// All lanes, and what was seen of them the last time.
+/// All that is watched, and what was seen of it the last time.
 struct Round {
     lanes: Vec<Watched>,
     seen: Vec<Seen>,
+    sinks: Vec<SinkWatch>,
     leaked: Arc<LeakedThreads>,
     exhausted: Option<Box<dyn FnOnce(String) + Send>>,
 }
@@ -172,6 +176,9 @@ impl Round {
                     self.replace(number, call);
                 }
             }
+        }
+        for sink in &mut self.sinks {
+            sink.look(now, late);
         }
     }
 

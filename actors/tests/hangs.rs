@@ -1,6 +1,7 @@
 //! What a handler that does not return costs: its lane goes on without it, and whoever wakes up late is not heard.
 
 #[path = "support/pipeline.rs"]
+#[allow(dead_code, reason = "each test file uses a part of it")]
 mod pipeline;
 
 use std::collections::HashMap;

@@ -1,6 +1,7 @@
 //! What a handler that panics or cannot be built costs: its own event or a restart, and nobody else's events.
 
 #[path = "support/pipeline.rs"]
+#[allow(dead_code, reason = "each test file uses a part of it")]
 mod pipeline;
 
 use std::collections::HashMap;

@@ -145,7 +145,7 @@ impl AsyncSink for Tried {
         let tried = self.clone();
         // Some panic at once, the others while they wait.
         let numbers: Vec<usize> = events.iter().map(|event| number(&event)).collect();
-        let is_late = numbers[0] % 2 == 0;
+        let is_late = numbers[0].is_multiple_of(2);
         if !is_late {
             numbers.iter().for_each(|number| tried.meet(*number));
         }

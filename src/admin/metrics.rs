@@ -77,51 +77,57 @@ fn sources(page: &mut Page, observed: &Observed) {
 
 fn handlers(page: &mut Page, observed: &Observed) {
     let handlers = observed.registry.handlers();
-    let each = |value: fn(&veltrix_actors::HandlerStats) -> u64| {
-        handlers
+    type Count = fn(&veltrix_actors::HandlerStats) -> u64;
+    let counts: [(&str, &str, Count); 10] = [
+        ("veltrix_handler_received", "Events handed to lanes", |h| {
+            h.received.get()
+        }),
+        (
+            "veltrix_handler_matched",
+            "Events handled, their condition held",
+            |h| h.matched.get(),
+        ),
+        (
+            "veltrix_handler_filtered",
+            "Events whose condition did not hold",
+            |h| h.filtered.get(),
+        ),
+        (
+            "veltrix_handler_missing_paths",
+            "Events without a path that the condition names",
+            |h| h.missing.get(),
+        ),
+        ("veltrix_handler_results", "Results emitted", |h| {
+            h.emitted.get()
+        }),
+        ("veltrix_handler_errors", "Failed attempts", |h| {
+            h.errors.get()
+        }),
+        (
+            "veltrix_handler_panics",
+            "Failed attempts that were panics",
+            |h| h.panics.get(),
+        ),
+        (
+            "veltrix_handler_hangs",
+            "Calls that did not return within the deadline",
+            |h| h.hangs.get(),
+        ),
+        (
+            "veltrix_handler_pauses",
+            "Times that the breaker opened",
+            |h| h.pauses.get(),
+        ),
+        ("veltrix_handler_retries", "Attempts after the first", |h| {
+            h.retries.get()
+        }),
+    ];
+    for (family, help, value) in counts {
+        let samples = handlers
             .iter()
-            .map(move |(name, stats)| (label("handler", name), value(stats)))
-    };
-    page.counter(
-        "veltrix_handler_received",
-        "Events handed to lanes",
-        each(|h| h.received.get()),
-    );
-    page.counter(
-        "veltrix_handler_matched",
-        "Events handled, their condition held",
-        each(|h| h.matched.get()),
-    );
-    page.counter(
-        "veltrix_handler_filtered",
-        "Events whose condition did not hold",
-        each(|h| h.filtered.get()),
-    );
-    page.counter(
-        "veltrix_handler_missing_paths",
-        "Events without a path that the condition names",
-        each(|h| h.missing.get()),
-    );
-    page.counter(
-        "veltrix_handler_results",
-        "Results emitted",
-        each(|h| h.emitted.get()),
-    );
-    page.counter(
-        "veltrix_handler_errors",
-        "Failed attempts",
-        each(|h| h.errors.get()),
-    );
-    page.counter(
-        "veltrix_handler_panics",
-        "Failed attempts that were panics",
-        each(|h| h.panics.get()),
-    );
-    page.counter(
-        "veltrix_handler_retries",
-        "Attempts after the first",
-        each(|h| h.retries.get()),
-    );
+            .map(|(name, stats)| (label("handler", name), value(stats)));
+        page.counter(family, help, samples);
+    }
     let seconds = |value: fn(&veltrix_actors::HandlerStats) -> f64| {
         handlers
             .iter()
@@ -178,6 +184,11 @@ fn sinks(page: &mut Page, observed: &Observed) {
         "veltrix_sink_retries",
         "Attempts after the first",
         each(|s| s.retries.get()),
+    );
+    page.counter(
+        "veltrix_sink_hangs",
+        "Calls that took longer than they may",
+        each(|s| s.hangs.get()),
     );
     page.counter(
         "veltrix_sink_bytes",

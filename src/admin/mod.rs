@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use veltrix_actors::{DeadLetterDesk, MemoryBudget, Registry, TypeTable};
+use veltrix_actors::{ActorState, DeadLetterDesk, MemoryBudget, Registry, TypeTable};
 
 /// What the server reads of the running tree.
 #[derive(Clone)]
@@ -85,14 +85,32 @@ async fn live() -> HttpResponse {
         .body("live\n")
 }
 
-async fn ready(health: web::Data<Health>) -> HttpResponse {
+async fn ready(health: web::Data<Health>, observed: web::Data<Observed>) -> HttpResponse {
     match health.is_ready() {
         true => HttpResponse::Ok()
             .content_type(ContentType::plaintext())
-            .body("ready\n"),
+            .body(readiness(&observed.registry)),
         false => HttpResponse::ServiceUnavailable()
             .content_type(ContentType::plaintext())
             .body("starting or draining\n"),
+    }
+}
+
+/// What is said while traffic is wanted: all is well, or which actors are not. Events for them wait, so it still is.
+fn readiness(registry: &Registry) -> String {
+    let actors = registry.actors.all();
+    let is_unwell = |state| {
+        let unwell = [ActorState::Paused, ActorState::Hung, ActorState::BackingOff];
+        unwell.contains(&state)
+    };
+    let unwell = actors.iter().filter_map(|actor| {
+        let state = actor.state();
+        is_unwell(state).then(|| format!("{} {}", actor.path(), state.name()))
+    });
+    let unwell: Vec<String> = unwell.collect();
+    match unwell.is_empty() {
+        true => "ready\n".to_owned(),
+        false => format!("degraded: {}\n", unwell.join(", ")),
     }
 }
 

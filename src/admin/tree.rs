@@ -134,6 +134,8 @@ impl Counts {
                 "emitted": stats.emitted.get(),
                 "errors": stats.errors.get(),
                 "panics": stats.panics.get(),
+                "hangs": stats.hangs.get(),
+                "pauses": stats.pauses.get(),
                 "retries": stats.retries.get(),
                 "dead_lettered": stats.dead_lettered.get(),
             });
@@ -146,6 +148,7 @@ impl Counts {
                 "dead_lettered": stats.dead_lettered.get(),
                 "waiting": stats.waiting.get(),
                 "errors": stats.errors.get(),
+                "hangs": stats.hangs.get(),
                 "retries": stats.retries.get(),
             });
             counts.push(("sinks", name, count));

@@ -2,8 +2,13 @@
 
 use veltrix_actors::Registry;
 
-/// Logs the ledgers.
+/// Logs the ledgers, and what they add up to.
 pub(super) fn log(registry: &Registry) {
+    log_ledgers(registry);
+    log_sums(registry);
+}
+
+fn log_ledgers(registry: &Registry) {
     for (source, stats) in registry.sources() {
         let rejected: u64 = stats.rejected().iter().map(|(_, count)| count).sum();
         tracing::info!(
@@ -24,6 +29,9 @@ pub(super) fn log(registry: &Registry) {
             filtered = stats.filtered.get(),
             results = stats.emitted.get(),
             errors = stats.errors.get(),
+            panics = unless_zero(stats.panics.get()),
+            hangs = unless_zero(stats.hangs.get()),
+            pauses = unless_zero(stats.pauses.get()),
             dead_lettered = stats.dead_lettered.get(),
             "handler summary"
         );
@@ -34,6 +42,7 @@ pub(super) fn log(registry: &Registry) {
             offered = stats.offered.get(),
             delivered = stats.delivered.get(),
             dead_lettered = stats.dead_lettered.get(),
+            hangs = unless_zero(stats.hangs.get()),
             waiting = stats.waiting.get(),
             "sink summary"
         );
@@ -47,6 +56,9 @@ pub(super) fn log(registry: &Registry) {
     for ((at, action), count) in registry.faults() {
         tracing::info!(at, action, count, "injected faults");
     }
+}
+
+fn log_sums(registry: &Registry) {
     let accepted: u64 = registry
         .sources()
         .iter()
@@ -75,4 +87,9 @@ pub(super) fn log(registry: &Registry) {
         balanced,
         "summary"
     );
+}
+
+/// A field that the line has only if there is something to say.
+fn unless_zero(count: u64) -> Option<u64> {
+    (count > 0).then_some(count)
 }

@@ -10,8 +10,8 @@ use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
     AutoShutdown, Backoff, Breaker, ChildSpec, DeadLetterDesk, LaneSlot, LaneSpec, LeakedThreads,
     Lifeline, MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec,
-    SinkSpec, SourceSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched, start_lane,
-    start_router, start_sink, start_source, start_supervisor,
+    SinkSpec, SourceSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched, WatchedSink,
+    start_lane, start_router, start_sink, start_source, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
@@ -88,8 +88,8 @@ impl Tree {
         }
     }
 
-    /// The lanes that the watchdog is to watch, and its count of hung threads.
-    pub(super) fn watched(&self, config: &Config) -> (Vec<Watched>, Arc<LeakedThreads>) {
+    /// What the watchdog is to watch.
+    pub(super) fn watched(&self, config: &Config) -> (Vec<Watched>, Vec<WatchedSink>) {
         let lanes = config.handlers.iter().flat_map(|handler| {
             let watched = |(lane, slot): (usize, &Arc<LaneSlot>)| Watched {
                 slot: slot.clone(),
@@ -101,7 +101,17 @@ impl Tree {
             let slots = self.lanes[&handler.name].iter();
             slots.enumerate().map(watched).collect::<Vec<_>>()
         });
-        (lanes.collect(), self.leaked.clone())
+        let sink = |sink: &config::SinkConfig| WatchedSink {
+            name: sink.name.as_str().into(),
+            path: format!("sinks/{}", sink.name),
+            registry: self.registry.clone(),
+        };
+        (lanes.collect(), config.sinks.iter().map(sink).collect())
+    }
+
+    /// Threads that hang.
+    pub(super) fn leaked(&self) -> &Arc<LeakedThreads> {
+        &self.leaked
     }
 
     /// Starts the tree on the current arbiter. It ends by itself once all sources have.

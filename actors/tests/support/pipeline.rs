@@ -189,7 +189,8 @@ impl Pipeline {
             };
             let watched = lanes.iter().enumerate().map(watched).collect();
             let exhausted = |reason| panic!("{reason}");
-            Watchdog::start(watched, shared.leaked.clone(), exhausted).expect("a thread")
+            Watchdog::start(watched, Vec::new(), shared.leaked.clone(), exhausted)
+                .expect("a thread")
         });
         let mut children = ends(&shared, faults);
         children.extend(self.lanes(&shared, &lanes, &budget, faults));
