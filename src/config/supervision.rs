@@ -26,8 +26,8 @@ pub enum Restart {
 pub(crate) struct RawSupervision {
     /// How often one event is tried before it becomes a dead letter; at least 1. Default 3.
     attempts: Option<WholeNumber<1, { u32::MAX }>>,
-    /// The longest that one attempt of a handler that waits for others (http, exec) may take; beyond, it has failed.
-    /// Default: the handler's own timeout.
+    /// The longest that one attempt may take; beyond, it has failed. If the handler does not return (it hangs), its lane
+    /// goes on with another thread. Default: the handler's own timeout, and 30s for what blocks.
     deadline: Option<DurationText>,
     /// The pause between attempts: grows from `min` to `max`.
     backoff: Option<RawBackoff>,
@@ -70,7 +70,7 @@ struct RawBackoff {
 pub struct Supervision {
     /// Attempts at one event before it is a dead letter; at least 1.
     pub attempts: u32,
-    /// Time for one attempt of a handler that waits for others, more than zero; `None` leaves it to the handler.
+    /// Time for one attempt, more than zero; `None` leaves it to the handler that waits, and is 30 s for one that blocks.
     pub deadline: Option<Duration>,
     /// Pauses between attempts.
     pub backoff: Backoff,

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,15 +18,18 @@ use super::line_buffer::LineBuffer;
 pub(crate) struct StdoutOptions {}
 
 /// Makes the sink on standard output.
-#[derive(Debug)]
-pub(crate) struct StdoutFactory;
+#[derive(Debug, Default)]
+pub(crate) struct StdoutFactory {
+    /// What was written last has torn a line; known to the next sink, which must not make its own a part of it.
+    is_mid_line: Arc<AtomicBool>,
+}
 
 /// Validates the options of the sink called `name`; nothing can be wrong with them.
 pub(crate) fn prepare(
     _options: StdoutOptions,
     _name: &str,
 ) -> Result<StdoutFactory, Vec<(String, String)>> {
-    Ok(StdoutFactory)
+    Ok(StdoutFactory::default())
 }
 
 impl SinkFactory for StdoutFactory {
@@ -34,10 +39,8 @@ impl SinkFactory for StdoutFactory {
             .as_fd()
             .try_clone_to_owned()
             .map_err(|error| StartError(format!("cannot open standard output: {error}")))?;
-        Ok(AnySink::Sync(Box::new(StdoutSink {
-            out: File::from(out),
-            buffer: LineBuffer::default(),
-        })))
+        let sink = StdoutSink::new(File::from(out), self.is_mid_line.clone());
+        Ok(AnySink::Sync(Box::new(sink)))
     }
 
     fn is_blocking(&self) -> bool {
@@ -48,6 +51,21 @@ impl SinkFactory for StdoutFactory {
 struct StdoutSink<W> {
     out: W,
     buffer: LineBuffer,
+    is_mid_line: Arc<AtomicBool>,
+}
+
+impl<W> StdoutSink<W> {
+    fn new(out: W, is_mid_line: Arc<AtomicBool>) -> Self {
+        let mut buffer = LineBuffer::default();
+        if is_mid_line.load(Ordering::Acquire) {
+            buffer.push("");
+        }
+        Self {
+            out,
+            buffer,
+            is_mid_line,
+        }
+    }
 }
 
 impl<W: Write + 'static> Sink for StdoutSink<W> {
@@ -57,14 +75,15 @@ impl<W: Write + 'static> Sink for StdoutSink<W> {
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        self.buffer
-            .write_to(&mut self.out, usize::MAX)
-            .map_err(|error| match error.kind() {
-                ErrorKind::BrokenPipe => {
-                    "standard output is a broken pipe: its reader has gone".to_owned()
-                }
-                _ => format!("cannot write to standard output: {error}"),
-            })
+        let written = self.buffer.write_to(&mut self.out, usize::MAX);
+        self.is_mid_line
+            .store(self.buffer.is_mid_line(), Ordering::Release);
+        written.map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => {
+                "standard output is a broken pipe: its reader has gone".to_owned()
+            }
+            _ => format!("cannot write to standard output: {error}"),
+        })
     }
 
     fn buffered_bytes(&self) -> usize {
@@ -81,10 +100,7 @@ mod tests {
     #[test]
     fn writes_lines_and_names_a_broken_pipe() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut sink = StdoutSink {
-            out: writer,
-            buffer: LineBuffer::default(),
-        };
+        let mut sink = StdoutSink::new(writer, Arc::default());
         let line = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
         let batch = Trial::new("s", "h").batch(&[line]).unwrap();
         sink.append(&batch.event(0)).unwrap();
@@ -99,6 +115,39 @@ mod tests {
         let error = sink.flush().unwrap_err();
         assert!(error.contains("broken pipe"), "{error}");
         assert_eq!(sink.buffered_bytes(), line.len() + 1);
+    }
+
+    /// Takes this many bytes, and no more.
+    struct Full(Vec<u8>, usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.1);
+            self.0.extend_from_slice(&bytes[..taken]);
+            self.1 -= taken;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_sink_that_takes_the_place_of_another_does_not_go_on_in_its_torn_line() {
+        let line = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+        let batch = Trial::new("s", "h").batch(&[line]).unwrap();
+        let is_mid_line = Arc::new(AtomicBool::new(false));
+        let mut torn = StdoutSink::new(Full(Vec::new(), 10), is_mid_line.clone());
+        torn.append(&batch.event(0)).unwrap();
+        assert!(torn.flush().is_err());
+        let mut next = StdoutSink::new(Full(torn.out.0, usize::MAX), is_mid_line.clone());
+        next.append(&batch.event(0)).unwrap();
+        next.flush().unwrap();
+        let written = String::from_utf8(next.out.0).unwrap();
+        assert_eq!(written, format!("{}\n{line}\n", &line[..10]));
+        let third = StdoutSink::new(Full(Vec::new(), 0), is_mid_line);
+        assert_eq!(third.buffered_bytes(), 0);
     }
 
     #[test]
