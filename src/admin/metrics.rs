@@ -1,6 +1,7 @@
 //! The metrics page in the OpenMetrics text format 1.0.
 
 use std::fmt::{Display, Write as _};
+use std::sync::Arc;
 
 use veltrix_actors::ActorState;
 
@@ -128,6 +129,10 @@ fn handlers(page: &mut Page, observed: &Observed) {
             .map(|(name, stats)| (label("handler", name), value(stats)));
         page.counter(family, help, samples);
     }
+    handler_times(page, &handlers);
+}
+
+fn handler_times(page: &mut Page, handlers: &[(String, Arc<veltrix_actors::HandlerStats>)]) {
     let seconds = |value: fn(&veltrix_actors::HandlerStats) -> f64| {
         handlers
             .iter()
