@@ -49,7 +49,7 @@ fn a_source_that_fails_is_started_again_and_what_it_accepted_goes_on() {
 }
 
 #[test]
-fn a_router_that_is_held_up_loses_and_disorders_nothing() {
+fn a_router_that_dies_or_is_held_up_loses_repeats_and_disorders_nothing() {
     run_all(Layer::Router, &faults::OF_THE_ROUTER, |_, _| {});
 }
 

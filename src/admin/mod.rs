@@ -85,15 +85,26 @@ async fn live() -> HttpResponse {
         .body("live\n")
 }
 
-async fn ready(health: web::Data<Health>) -> HttpResponse {
-    match health.is_ready() {
-        true => HttpResponse::Ok()
+/// A process that is degraded takes events all the same: those of a paused handler wait.
+async fn ready(health: web::Data<Health>, observed: web::Data<Observed>) -> HttpResponse {
+    if !health.is_ready() {
+        return HttpResponse::ServiceUnavailable()
             .content_type(ContentType::plaintext())
-            .body("ready\n"),
-        false => HttpResponse::ServiceUnavailable()
-            .content_type(ContentType::plaintext())
-            .body("starting or draining\n"),
+            .body("starting or draining\n");
     }
+    let actors = observed.registry.actors.all().into_iter();
+    let troubled: String = actors
+        .map(|actor| (actor.state(), actor))
+        .filter(|(state, _)| state.is_trouble())
+        .map(|(state, actor)| format!("{} {}\n", actor.path(), state.name()))
+        .collect();
+    let body = match troubled.is_empty() {
+        true => "ready\n".to_owned(),
+        false => format!("degraded\n{troubled}"),
+    };
+    HttpResponse::Ok()
+        .content_type(ContentType::plaintext())
+        .body(body)
 }
 
 async fn metrics(observed: web::Data<Observed>) -> HttpResponse {

@@ -265,6 +265,7 @@ impl Tree {
                 significant(source)
             };
             let children = sources.iter().map(start).collect();
+            let input = registry.clone();
             let supervisor = supervisor(
                 "sources",
                 children,
@@ -272,6 +273,7 @@ impl Tree {
                 registry.clone(),
                 lifeline,
             );
+            let supervisor = supervisor.on_stop(move || input.end_input());
             start_supervisor(supervisor.auto_shutdown(AutoShutdown::AllSignificant));
         });
         significant(sources)

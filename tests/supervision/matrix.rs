@@ -83,8 +83,8 @@ pub(crate) mod faults {
     pub(crate) const ALL: [Fault; 8] = [PANIC, ERROR, PERMANENT, HANG, DELAY, ABORT, SLOW, CORRUPT];
     /// To a source, an error is an error.
     pub(crate) const OF_SOURCES: [Fault; 7] = [PANIC, ERROR, HANG, DELAY, ABORT, SLOW, CORRUPT];
-    /// The others end the process, see `tests/faults.rs`.
-    pub(crate) const OF_THE_ROUTER: [Fault; 3] = [HANG, DELAY, SLOW];
+    /// It handles batches: there is no event to fail or to change.
+    pub(crate) const OF_THE_ROUTER: [Fault; 5] = [PANIC, HANG, DELAY, ABORT, SLOW];
 }
 
 /// One layer with one fault, behind so many lanes.
@@ -262,9 +262,9 @@ impl<'a> Cell<'a> {
 
     /// Whether the fault ends the actor that it strikes.
     fn ends_actors(&self) -> bool {
-        let is_source = self.layer == Layer::Source;
+        let is_unguarded = matches!(self.layer, Layer::Source | Layer::Router);
         self.fault.action == "abort_actor"
-            || is_source && matches!(self.fault.action, "panic" | "error")
+            || is_unguarded && matches!(self.fault.action, "panic" | "error")
     }
 
     /// Whether the fault leaves no way for its event but to the dead letters.

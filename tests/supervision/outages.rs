@@ -95,7 +95,6 @@ fn a_file_sink_without_room_keeps_its_events_and_writes_them_when_there_is_some(
         "handlers": { "all": { "on": ">", "type": "pass", "to": "out" } },
         "supervision": { "backoff": { "min": "1ms", "max": "10ms" } },
         "sinks": { "out": { "type": "file", "path": folder.path("out") } },
-        } },
     });
     let mut process = Process::start_limitable(&config.to_string());
     let (admin, mut input) = (process.admin(), process.input());
@@ -239,4 +238,46 @@ fn a_handler_whose_restarts_are_used_up_is_started_again_with_its_events_by_the_
     delivered.sort_unstable();
     delivered.dedup();
     assert_eq!(delivered.len(), events.len());
+}
+
+#[test]
+fn a_drain_waits_for_events_whose_source_has_failed_though_they_go_round_again() {
+    let folder = Folder::new();
+    let (is_open, opened) = (Mutex::new(false), Condvar::new());
+    let gate = Arc::new((is_open, opened));
+    let opened = gate.clone();
+    let receiver = Receiver::start(move |request, _| {
+        let is_open = opened.0.lock().expect("no panic inside");
+        let is_open = opened.1.wait_while(is_open, |is_open| !*is_open);
+        drop(is_open.expect("no panic inside"));
+        let again = request.body.replace("order.created", "order.seen");
+        answer("200 OK", "application/cloudevents+json", &again)
+    });
+    let config = json!({
+        "service": { "admin": { "listen": "127.0.0.1:0" } },
+        "supervision": { "backoff": { "min": "1h", "max": "1h" } },
+        "sources": { "in": { "type": "generate", "rate": "max", "count": 5 } },
+        "handlers": {
+            "asked": { "on": "order.created", "type": "http", "url": receiver.url(), "to": "router" },
+            "again": { "on": "order.seen", "type": "pass", "to": "out" },
+        },
+        "sinks": { "out": { "type": "file", "path": folder.path("out") } },
+        "faults": { "inject": [{ "at": "source.in", "error": true, "times": 1 }] },
+    });
+    let mut process = Process::start_fed(&config.to_string());
+    let admin = process.admin();
+    process.until("the request", || !receiver.requests().is_empty());
+    process.until("the failure", || {
+        actor(admin, "sources/in")["state"] == "backing_off"
+    });
+    process.signal(rustix::process::Signal::TERM);
+    process.until("the source's end", || {
+        actor(admin, "sources/in")["state"] == "stopped"
+    });
+    *gate.0.lock().expect("no panic inside") = true;
+    gate.1.notify_all();
+    let ended = process.wait();
+    ended.assert_drained();
+    let accepted = ended.source("in")["accepted"].as_u64();
+    assert_eq!(Some(folder.lines("out").len() as u64), accepted);
 }
