@@ -55,7 +55,7 @@ fn a_router_that_dies_or_is_held_up_loses_repeats_and_disorders_nothing() {
 
 #[test]
 fn a_handler_that_maps_fails_for_its_events_only() {
-    run_all(Layer::Handler, &faults::ALL, |config, _| {
+    run_all(Layer::Handler, &faults::OF_HANDLERS, |config, _| {
         config["handlers"]["worked"]["type"] = json!("map");
         config["handlers"]["worked"]["set"] = json!({ "data.mapped": "true" });
     });
@@ -63,12 +63,12 @@ fn a_handler_that_maps_fails_for_its_events_only() {
 
 #[test]
 fn a_handler_in_rust_fails_for_its_events_only() {
-    run_all(Layer::Handler, &faults::ALL, |_, _| {});
+    run_all(Layer::Handler, &faults::OF_HANDLERS, |_, _| {});
 }
 
 #[test]
 fn a_handler_in_rust_with_a_thread_of_its_own_fails_for_its_events_only() {
-    run_all(Layer::Handler, &faults::ALL, |config, _| {
+    run_all(Layer::Handler, &faults::OF_HANDLERS, |config, _| {
         config["handlers"]["worked"]["isolation"] = json!("thread");
     });
 }
@@ -76,7 +76,7 @@ fn a_handler_in_rust_with_a_thread_of_its_own_fails_for_its_events_only() {
 #[test]
 fn a_handler_that_asks_over_http_fails_for_its_events_only() {
     let component = echo();
-    run_all(Layer::Handler, &faults::ALL, |config, _| {
+    run_all(Layer::Handler, &faults::OF_HANDLERS, |config, _| {
         config["handlers"]["worked"]["type"] = json!("http");
         config["handlers"]["worked"]["url"] = json!(component.url());
     });
@@ -84,7 +84,7 @@ fn a_handler_that_asks_over_http_fails_for_its_events_only() {
 
 #[test]
 fn a_handler_with_a_child_process_fails_for_its_events_only() {
-    run_all(Layer::Handler, &faults::ALL, |config, _| {
+    run_all(Layer::Handler, &faults::OF_HANDLERS, |config, _| {
         config["handlers"]["worked"]["type"] = json!("exec");
         config["handlers"]["worked"]["command"] = json!(["cat"]);
     });

@@ -12,6 +12,10 @@ use crate::process::{Ended, PATIENCE, Process};
 
 const EVENTS: usize = 240;
 const SUBJECTS: usize = 16;
+/// The deadline of the handler that hangs beyond it.
+const DEADLINE: &str = "300ms";
+/// The reason why a lane is started again that shared its thread.
+const DISPLACED: &str = "lost its thread to a neighbour that hung";
 
 /// Where the fault is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,12 @@ pub(crate) struct Fault {
     when: &'static str,
 }
 
+impl Fault {
+    fn is_overdue(&self) -> bool {
+        self.name == faults::OVERDUE_NAME
+    }
+}
+
 pub(crate) mod faults {
     //! The faults, by what a layer knows.
 
@@ -80,6 +90,17 @@ pub(crate) mod faults {
     const SLOW: Fault = fault("slow", "slow", "1000", "{}");
     const CORRUPT: Fault = fault("corrupt", "corrupt", "0.1", "{}");
 
+    pub(super) const OVERDUE_NAME: &str = "hang beyond the deadline";
+    const OVERDUE: Fault = fault(
+        OVERDUE_NAME,
+        "hang",
+        r#""600ms""#,
+        r#"{ "only": { "id": "100" } }"#,
+    );
+
+    pub(crate) const OF_HANDLERS: [Fault; 9] = [
+        PANIC, ERROR, PERMANENT, HANG, DELAY, ABORT, SLOW, CORRUPT, OVERDUE,
+    ];
     pub(crate) const ALL: [Fault; 8] = [PANIC, ERROR, PERMANENT, HANG, DELAY, ABORT, SLOW, CORRUPT];
     /// To a source, an error is an error.
     pub(crate) const OF_SOURCES: [Fault; 7] = [PANIC, ERROR, HANG, DELAY, ABORT, SLOW, CORRUPT];
@@ -153,6 +174,9 @@ impl<'a> Cell<'a> {
     pub(crate) fn run(&self, change: &impl Fn(&mut Value, &Folder)) {
         let folder = Folder::new();
         let mut config = self.config(&folder);
+        if self.fault.is_overdue() {
+            config["handlers"]["worked"]["supervision"] = json!({ "deadline": DEADLINE });
+        }
         change(&mut config, &folder);
         let ended = Process::start_faulty(&config.to_string()).wait();
         let cell = self.name();
@@ -200,7 +224,10 @@ impl<'a> Cell<'a> {
         // What slows down would fill the log: each point has one line of it.
         let expected = if action == "slow" { 1 } else { injected };
         assert_eq!(logged.count() as u64, expected, "{cell}: the fault log");
-        let restarts = ended.records("restarting").len() as u64;
+        let restarts = ended.records("restarting").into_iter();
+        // Who only lost its thread to the lane that hangs has done nothing.
+        let is_own = |record: &&Value| record["reason"] != DISPLACED;
+        let restarts = restarts.filter(is_own).count() as u64;
         match (self.ends_actors(), self.layer) {
             (false, _) => assert_eq!(restarts, 0, "{cell}: restarts"),
             // Several events of one intake, or of several slots, may have their fault at once.
@@ -264,6 +291,7 @@ impl<'a> Cell<'a> {
     fn ends_actors(&self) -> bool {
         let is_unguarded = matches!(self.layer, Layer::Source | Layer::Router);
         self.fault.action == "abort_actor"
+            || self.fault.is_overdue()
             || is_unguarded && matches!(self.fault.action, "panic" | "error")
     }
 
