@@ -281,7 +281,6 @@ impl<'a> Cell<'a> {
     /// Why the promise allows that events come twice here; `None` where it does not.
     fn may_repeat(&self) -> Option<&'static str> {
         match (self.layer, self.ends_actors()) {
-            (Layer::Source, true) => Some("a file that is read once is read again from its start"),
             (Layer::Sink, true) => Some("what a lost sink delivered and did not report"),
             _ => None,
         }
