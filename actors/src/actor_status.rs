@@ -37,6 +37,11 @@ impl ActorState {
         Self::Hung,
     ];
 
+    /// Whether the process is worse off while an actor is in it.
+    pub fn is_trouble(self) -> bool {
+        matches!(self, Self::BackingOff | Self::Paused | Self::Hung)
+    }
+
     /// Its name in answers and metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
+use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
 use smallvec::{SmallVec, smallvec};
 
 use crate::batch::{Arena, EventBatch};
@@ -371,6 +371,9 @@ impl Handler<Stop> for RouterActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
-        ctx.stop();
+        // Events of a source that has failed are nobody's to wait for, and may come round again.
+        let in_flight = self.spec.registry.in_flight.clone();
+        let drained = async move { in_flight.drained().await };
+        ctx.spawn(actix::fut::wrap_future::<_, Self>(drained).map(|(), _, ctx| ctx.stop()));
     }
 }

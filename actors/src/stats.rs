@@ -271,6 +271,13 @@ impl Registry {
         }
     }
 
+    /// No source is started any more, those that wait for their restart included.
+    pub fn end_input(&self) {
+        self.ended_sources
+            .fetch_add(self.source_count(), Ordering::AcqRel);
+        self.all_ended.notify_waiters();
+    }
+
     /// Whether no source takes in any more: what waits now for better times waits in vain.
     pub(crate) fn is_input_over(&self) -> bool {
         self.ended_sources.load(Ordering::Acquire) >= self.source_count()

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use veltrix_actors::{ActorState, DeadLetterDesk, MemoryBudget, Registry, TypeTable};
+use veltrix_actors::{DeadLetterDesk, MemoryBudget, Registry, TypeTable};
 
 /// What the server reads of the running tree.
 #[derive(Clone)]
@@ -99,13 +99,11 @@ async fn ready(health: web::Data<Health>, observed: web::Data<Observed>) -> Http
 /// What is said while traffic is wanted: all is well, or which actors are not. Events for them wait, so it still is.
 fn readiness(registry: &Registry) -> String {
     let actors = registry.actors.all();
-    let is_unwell = |state| {
-        let unwell = [ActorState::Paused, ActorState::Hung, ActorState::BackingOff];
-        unwell.contains(&state)
-    };
     let unwell = actors.iter().filter_map(|actor| {
         let state = actor.state();
-        is_unwell(state).then(|| format!("{} {}", actor.path(), state.name()))
+        state
+            .is_trouble()
+            .then(|| format!("{} {}", actor.path(), state.name()))
     });
     let unwell: Vec<String> = unwell.collect();
     match unwell.is_empty() {

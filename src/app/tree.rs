@@ -227,6 +227,8 @@ impl Tree {
             faults: config.faults.as_ref().and_then(|all| all.router.clone()),
         };
         let inlet = self.router.clone();
+        // It waits for the events of sources that have failed, as those that have not do for theirs.
+        let shutdown = config.service.drain_timeout + SHUTDOWN;
         // Its senders and receivers outlive it, so it is restarted alone.
         supervisor_child(
             "router",
@@ -234,7 +236,7 @@ impl Tree {
             self.registry.clone(),
             move || {
                 let (spec, inlet) = (spec.clone(), inlet.clone());
-                let router = child("0", Restart::Permanent, SHUTDOWN, move |lifeline| {
+                let router = child("0", Restart::Permanent, shutdown, move |lifeline| {
                     start_router(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline);
                 });
                 vec![router]
@@ -275,6 +277,7 @@ impl Tree {
                 significant(source)
             };
             let children = sources.iter().map(start).collect();
+            let input = registry.clone();
             let supervisor = supervisor(
                 "sources",
                 children,
@@ -282,6 +285,7 @@ impl Tree {
                 registry.clone(),
                 lifeline,
             );
+            let supervisor = supervisor.on_stop(move || input.end_input());
             start_supervisor(supervisor.auto_shutdown(AutoShutdown::AllSignificant));
         });
         significant(sources)

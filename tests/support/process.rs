@@ -54,14 +54,50 @@ impl Process {
         Self::start_with(folder, config, Stdio::null(), &["--allow-faults"])
     }
 
+    /// As [`Process::start_faulty`], with a pipe as its standard input.
+    pub(crate) fn start_fed(config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_with(folder, config, Stdio::piped(), &["--allow-faults"])
+    }
+
+    /// Starts the binary with a pipe as its standard input, and so that files that grow too large are errors to it.
+    pub(crate) fn start_limitable(config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+        command.arg(env!("CARGO_BIN_EXE_veltrix"));
+        Self::spawn(command, folder, config, Stdio::piped(), &[])
+    }
+
+    /// No file may grow beyond that; `None` lets them all grow.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = rustix::process::Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        let resource = rustix::process::Resource::Fsize;
+        rustix::process::prlimit(Some(self.pid()), resource, limit).expect("set");
+    }
+
     fn start_with(
         folder: tempfile::TempDir,
         config: &str,
         input: Stdio,
         arguments: &[&str],
     ) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_veltrix"));
+        Self::spawn(command, folder, config, input, arguments)
+    }
+
+    fn spawn(
+        mut command: Command,
+        folder: tempfile::TempDir,
+        config: &str,
+        input: Stdio,
+        arguments: &[&str],
+    ) -> Self {
         std::fs::write(folder.path().join("veltrix.yaml"), config).expect("a config");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_veltrix"))
+        let mut child = command
             .args(["run", "-c", "veltrix.yaml", "--log-format", "json"])
             .args(arguments)
             .current_dir(folder.path())
@@ -175,9 +211,12 @@ impl Process {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.pid(), signal).expect("signalled");
+    }
+
+    fn pid(&self) -> rustix::process::Pid {
         let id = i32::try_from(self.child.id()).expect("a process id");
-        let id = rustix::process::Pid::from_raw(id).expect("a process id");
-        rustix::process::kill_process(id, signal).expect("signalled");
+        rustix::process::Pid::from_raw(id).expect("a process id")
     }
 
     /// Asks until the answer is yes; between two questions it reads the log for a moment.

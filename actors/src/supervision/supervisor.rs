@@ -31,6 +31,8 @@ pub struct Supervisor {
     plan: Plan,
     lifeline: Lifeline,
     stops_together: bool,
+    /// Called once when it begins to stop, for whatever reason.
+    on_stop: Option<Box<dyn FnOnce()>>,
     /// A significant child has ended before all were up; decided about once they are.
     is_finished: bool,
 }
@@ -81,6 +83,7 @@ impl Supervisor {
             plan: Plan::default(),
             lifeline,
             stops_together: false,
+            on_stop: None,
             is_finished: false,
         }
     }
@@ -104,6 +107,13 @@ impl Supervisor {
     #[must_use]
     pub fn stops_together(mut self) -> Self {
         self.stops_together = true;
+        self
+    }
+
+    /// Has this called when it begins to stop: told to, done, or with its budget used up.
+    #[must_use]
+    pub fn on_stop(mut self, on_stop: impl FnOnce() + 'static) -> Self {
+        self.on_stop = Some(Box::new(on_stop));
         self
     }
 
@@ -279,6 +289,9 @@ impl Supervisor {
     /// Stops all children, the last one first, then itself.
     fn stop_all(&mut self, ctx: &mut Context<Self>) {
         self.phase = Phase::Stopping;
+        if let Some(on_stop) = self.on_stop.take() {
+            on_stop();
+        }
         for child in self.children.iter_mut() {
             if let ChildState::BackingOff(timer) = child.state {
                 ctx.cancel_future(timer);

@@ -140,7 +140,7 @@ impl Pipeline {
         self.run_with(FaultPlan::default())
     }
 
-    /// As [`Pipeline::run`], with faults in the handler `tried` and the sink `collect`.
+    /// As [`Pipeline::run`], with faults in the router, the handler `tried` and the sink `collect`.
     pub(crate) fn run_with(self, plan: FaultPlan) -> Ended {
         self.run_shared(Shared::default(), plan)
     }
@@ -194,7 +194,7 @@ impl Pipeline {
         });
         let mut children = ends(&shared, faults);
         children.extend(self.lanes(&shared, &lanes, &budget, faults));
-        children.push(router(&shared, &lanes));
+        children.push(router(&shared, &lanes, faults));
         children.push(self.source(&shared, &budget));
         let (lifeline, watch) = Lifeline::root();
         let backoff = Backoff {
@@ -316,7 +316,7 @@ fn ends(shared: &Shared, faults: &Faults) -> Vec<ChildSpec> {
     ]
 }
 
-fn router(shared: &Shared, lanes: &[Arc<LaneSlot>]) -> ChildSpec {
+fn router(shared: &Shared, lanes: &[Arc<LaneSlot>], faults: &Faults) -> ChildSpec {
     let spec = RouterSpec {
         routes: vec![Route {
             patterns: vec![TypePattern::parse("n").expect("set up by the test")],
@@ -328,7 +328,7 @@ fn router(shared: &Shared, lanes: &[Arc<LaneSlot>]) -> ChildSpec {
         dead_letters: shared.dead_letters.clone(),
         max_hops: 16,
         registry: shared.registry.clone(),
-        faults: None,
+        faults: faults.router(),
     };
     let inlet = shared.router.clone();
     child("router", Restart::Permanent, move |lifeline| {
