@@ -36,11 +36,13 @@ def free_port():
 class Veltrix:
     """One running process over a config; its JSON log is read as it comes."""
 
-    def __init__(self, binary, folder, config, stdin=subprocess.DEVNULL):
+    def __init__(self, binary, folder, config, stdin=subprocess.DEVNULL, level="info", kept=2000):
         config.setdefault("service", {}).setdefault("data_dir", str(folder / "data"))
         path = folder / "config.json"
         path.write_text(json.dumps(config))
-        command = [binary, "--log-format", "json", "run", "-c", str(path)]
+        command = [binary, "--log-format", "json", "--log-level", level, "run", "-c", str(path)]
+        command += ["--allow-faults"] if "faults" in config else []
+        self.kept = kept
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -59,7 +61,7 @@ class Veltrix:
             self.log.append(entry.get("fields", entry))
             if self.log[-1].get("message") == "running":
                 self.running.set()
-            del self.log[:-2000]
+            del self.log[: -self.kept]
 
     def wait_until_running(self):
         if not self.running.wait(10):

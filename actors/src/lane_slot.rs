@@ -94,6 +94,8 @@ impl LaneSlot {
     pub(crate) fn move_to(&self, worker: Arc<Worker>, reason: ExitReason) {
         let mut state = self.lock();
         state.worker = worker;
+        // What the lost actor hangs in is told of; until the next one is there, nobody is in a call.
+        state.call = Arc::default();
         if let Some(child) = state.child.take() {
             child.report(reason);
         }
