@@ -38,7 +38,7 @@ impl HandlerActor {
                     Ok(Ok(())) => self.handled(mark.emitted()),
                     Ok(Err(error)) => {
                         self.output.truncate(mark);
-                        self.failed(&error, FailureClass::Error, None, ctx);
+                        self.failed(&error, ctx);
                     }
                     Err(panic) => {
                         self.output.truncate(mark);
@@ -102,7 +102,7 @@ impl HandlerActor {
             Ok(()) => self.handled(mark.emitted()),
             Err(error) => {
                 self.output.truncate(mark);
-                self.failed(&error, FailureClass::Error, None, ctx);
+                self.failed(&error, ctx);
             }
         }
     }
@@ -128,13 +128,18 @@ impl HandlerActor {
             self.output.emit_input(work.batch(), work.next, decision);
         }
         work.next += 1;
+        // The slot remembers the attempts at one event only: this one's go with the commit, before another one fails.
+        self.must_commit |= std::mem::take(&mut self.has_failed);
         if self.is_probing() {
             self.tell_breaker(0);
         }
     }
 
+    /// Counts the attempt and builds the handler anew.
     fn panicked(&mut self, panic: Panic, ctx: &mut Context<Self>) {
         self.stats.panics.add(1);
+        let error = HandlerError::retryable(panic.message);
+        let failures = self.count_failure(&error, FailureClass::Panic, panic.backtrace);
         // The panic itself is logged by its guard, within a rate.
         tracing::debug!(
             handler = &*self.spec.handler,
@@ -142,13 +147,15 @@ impl HandlerActor {
             "the handler is built anew"
         );
         let since = Instant::now();
-        let broken = self.handler.take();
-        // It is logged if this panics too, and what is left of the handler is lost then.
-        drop(guard::guard("handler", &self.spec.handler, || drop(broken)));
-        match self.build() {
+        self.enter_call();
+        self.drop_handler();
+        let built = self.build();
+        self.turn_in_slot.call.leave();
+        match built {
             Ok(handler) => {
                 self.handler = Some(handler);
                 self.stats.rebuild_time.add(since.elapsed());
+                self.go_on_after(&error, failures, ctx);
             }
             Err(error) => {
                 // What was handled is handed on; the rest is the next actor's.
@@ -156,50 +163,78 @@ impl HandlerActor {
                 self.is_waiting = true;
                 self.commit();
                 ctx.terminate();
-                return;
             }
         }
-        self.failed(
-            &HandlerError::retryable(panic.message),
-            FailureClass::Panic,
-            panic.backtrace,
-            ctx,
-        );
     }
 
-    /// Tries the event again, at first at once and then after a growing wait, or gives it up.
-    fn failed(
+    /// Lets the watchdog see that code of the handler runs for the current event.
+    fn enter_call(&self) {
+        let index = self.work.as_ref().map_or(0, |work| work.next);
+        self.calls.set(self.calls.get() + 1);
+        self.turn_in_slot.call.enter(self.calls.get(), index);
+    }
+
+    /// Drops the handler. It is logged if that panics; what is left of the handler is lost then.
+    pub(crate) fn drop_handler(&mut self) {
+        let handler = self.handler.take();
+        drop(guard::guard("handler", &self.spec.handler, || {
+            drop(handler)
+        }));
+    }
+
+    fn failed(&mut self, error: &HandlerError, ctx: &mut Context<Self>) {
+        let failures = self.count_failure(error, FailureClass::Error, None);
+        self.go_on_after(error, failures, ctx);
+    }
+
+    /// Counts a failed attempt at the current event; nothing if another actor is in charge, as this one learns at its next
+    /// commit.
+    fn count_failure(
         &mut self,
         error: &HandlerError,
         class: FailureClass,
         backtrace: Option<Arc<Backtrace>>,
-        ctx: &mut Context<Self>,
-    ) {
-        let Some(work) = &mut self.work else { return };
+    ) -> Option<u32> {
+        let work = self.work.as_mut()?;
+        self.has_failed = true;
         self.stats.errors.add(1);
-        let (is_final, class, after) = match error {
-            HandlerError::Permanent(_) => (true, class, None),
-            HandlerError::Timeout(_) => (false, FailureClass::Timeout, None),
-            HandlerError::Retryable { after, .. } => (false, class, *after),
+        let class = match error {
+            HandlerError::Timeout(_) => FailureClass::Timeout,
+            _ => class,
         };
         let attempt = Attempt::failed(class, &error.to_string()).with_backtrace(backtrace);
         let generation = self.turn_in_slot.generation;
         let failures = self
             .slot
-            .add_failure_of(generation, work.shipment(), work.next, attempt);
-        // Without a count, another actor is in charge, and this one ends at its next commit.
+            .add_failure_of(generation, work.shipment(), work.next, attempt)?;
+        if failures.checked_add(1) == Some(self.spec.attempts) {
+            work.last_try = Some(work.next);
+        }
+        Some(failures)
+    }
+
+    /// Has the event tried again, at first at once and then after a growing wait, or gives it up.
+    fn go_on_after(
+        &mut self,
+        error: &HandlerError,
+        failures: Option<u32>,
+        ctx: &mut Context<Self>,
+    ) {
         let Some(failures) = failures else { return };
+        let is_final = matches!(error, HandlerError::Permanent(_));
         if is_final || failures >= self.spec.attempts {
             return self.give_up();
         }
-        if failures + 1 == self.spec.attempts {
-            work.last_try = Some(work.next);
-        }
         self.stats.retries.add(1);
-        let wait = match (after, failures) {
-            (Some(after), _) => after,
-            (None, 1) => return,
-            (None, failures) => self
+        let wait = match (error, failures) {
+            (
+                HandlerError::Retryable {
+                    after: Some(after), ..
+                },
+                _,
+            ) => *after,
+            (_, 1) => return,
+            (_, failures) => self
                 .spec
                 .backoff
                 .wait(failures - 1, crate::supervision::jitter_sample()),
@@ -230,6 +265,8 @@ impl HandlerActor {
             Destination::DeadLetter(Box::new(failure)),
         );
         work.next += 1;
+        self.has_failed = false;
+        self.must_commit = true;
         self.tell_breaker(1);
     }
 }

@@ -25,6 +25,8 @@ use crate::work::{Tally, Work};
 const TIME_SLICE: Duration = Duration::from_millis(1);
 /// Events between two looks at the clock.
 const EVENTS_PER_LOOK: usize = 16;
+/// Of a call's number, so many bits are counted by each actor for itself.
+const CALL_BITS: u32 = 32;
 
 /// One lane of a handler. What must outlive it lies in its slot.
 pub struct HandlerActor {
@@ -48,6 +50,10 @@ pub struct HandlerActor {
     /// It lets others run and goes on by itself. More than one such turn at a time would add up to no turn at all.
     is_yielding: bool,
     is_stopping: bool,
+    /// An attempt at the current event has failed.
+    pub(crate) has_failed: bool,
+    /// What is handled is to be handed on before the next event.
+    pub(crate) must_commit: bool,
     turn: Turn,
     pub(crate) lifeline: Lifeline,
 }
@@ -66,11 +72,12 @@ impl HandlerActor {
         let types = TypeCache::new(spec.types.clone());
         let deriver = Deriver::new(&spec.service, &spec.handler);
         Self {
+            // No two actors' calls have the same number.
+            calls: Rc::new(Cell::new(turn_in_slot.generation << CALL_BITS)),
             turn_in_slot,
             slot,
             lane,
             handler: None,
-            calls: Rc::default(),
             inbox: VecDeque::new(),
             work: None,
             output: LaneOutput::new(types, deriver, spec.budget.clone()),
@@ -81,6 +88,8 @@ impl HandlerActor {
             is_waiting: false,
             is_yielding: false,
             is_stopping: false,
+            has_failed: false,
+            must_commit: false,
             turn: Turn::default(),
             lifeline,
             spec,
@@ -111,7 +120,7 @@ impl HandlerActor {
             if !has_room || !self.is_permitted(ctx) {
                 break;
             }
-            while !self.is_waiting && !self.must_ask() && self.has_next_event() {
+            while !self.is_waiting && !self.must_pause() && self.has_next_event() {
                 if looked == EVENTS_PER_LOOK {
                     looked = 0;
                     self.glance_at_breaker();
@@ -168,6 +177,11 @@ impl HandlerActor {
         Some(in_charge.outlets().have_room())
     }
 
+    /// Whether something comes before the next event.
+    fn must_pause(&self) -> bool {
+        self.must_commit || self.must_ask()
+    }
+
     fn has_next_event(&self) -> bool {
         self.work.as_ref().is_some_and(|work| !work.is_done())
             && !self.output.is_full()
@@ -182,9 +196,12 @@ impl HandlerActor {
             let mut work = Work::new(deliver);
             if work.is_resent() {
                 let failed = self.slot.failed_before(work.shipment());
-                work.used_up = failed
-                    .filter(|(_, failures)| *failures >= self.spec.attempts)
-                    .map(|(index, _)| index);
+                let event_with = |is: fn(u32, u32) -> bool| {
+                    let failed = failed.filter(|(_, failures)| is(*failures, self.spec.attempts));
+                    failed.map(|(index, _)| index)
+                };
+                work.used_up = event_with(|failures, attempts| failures >= attempts);
+                work.last_try = event_with(|failures, attempts| failures + 1 == attempts);
             }
             let events = u32::try_from(work.batch().len()).unwrap_or(u32::MAX);
             let waited = work.shipment().sent_at.elapsed();
@@ -213,7 +230,9 @@ impl HandlerActor {
             arena.as_ref(),
             &self.spec,
         );
+        in_charge.forget_attempts(work.shipment());
         drop(in_charge);
+        self.must_commit = false;
         self.output.give_back(emitted);
         let is_done = work.is_done();
         self.tell_breaker(0);
@@ -238,6 +257,7 @@ impl HandlerActor {
 
 impl Drop for HandlerActor {
     fn drop(&mut self) {
+        self.drop_handler();
         // An actor that died in a call is not hung.
         self.turn_in_slot.call.leave();
     }

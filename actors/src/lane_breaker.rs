@@ -61,6 +61,10 @@ impl HandlerActor {
         let Some(breaker) = &self.spec.breaker else {
             return;
         };
+        if !self.slot.is_in_charge(self.turn_in_slot.generation) {
+            // It was replaced, and what it has to say is out of date.
+            return;
+        }
         let handled = self.tally.matched - self.breaker.counted;
         self.breaker.counted = self.tally.matched;
         if handled == 0 && dead_letters == 0 {
@@ -116,8 +120,10 @@ impl HandlerActor {
         };
         ctx.spawn(
             actix::fut::wrap_future::<_, Self>(over).map(|(), lane, ctx| {
-                let status = lane.lifeline.status();
-                status.change(ActorState::Paused, ActorState::Running);
+                if lane.slot.is_in_charge(lane.turn_in_slot.generation) {
+                    let status = lane.lifeline.status();
+                    status.change(ActorState::Paused, ActorState::Running);
+                }
                 lane.is_waiting = false;
                 lane.run(ctx);
             }),

@@ -62,6 +62,15 @@ impl InCharge<'_> {
         let outlets = self.0.outlets.as_mut();
         outlets.expect("they are made when the first actor takes the place")
     }
+
+    /// Forgets the attempts at an event of the batch that is through; they would keep the batch alive.
+    pub(crate) fn forget_attempts(&mut self, shipment: &Arc<Shipment>) {
+        let failing = &mut self.0.failing;
+        *failing = failing.take().filter(|failing| {
+            let is_through = failing.index < shipment.committed();
+            !(is_through && Arc::ptr_eq(&failing.shipment, shipment))
+        });
+    }
 }
 
 impl LaneSlot {
@@ -92,13 +101,23 @@ impl LaneSlot {
 
     /// Has the lane's supervisor start another actor on another thread; `reason` is what became of this one.
     pub(crate) fn move_to(&self, worker: Arc<Worker>, reason: ExitReason) {
+        self.lock().move_to(worker, reason);
+    }
+
+    /// As [`LaneSlot::move_to`] for an actor that hangs in `call`, which counts as a failed attempt at its event. False if
+    /// the call has ended after all.
+    pub(crate) fn leave_behind(&self, call: Call, worker: Arc<Worker>, reason: ExitReason) -> bool {
         let mut state = self.lock();
-        state.worker = worker;
-        // What the lost actor hangs in is told of; until the next one is there, nobody is in a call.
-        state.call = Arc::default();
-        if let Some(child) = state.child.take() {
-            child.report(reason);
+        if state.call.get() != Some(call) {
+            return false;
         }
+        // Its lane cannot commit while the lock is held, so the oldest batch is the one of the call.
+        if let (Some(index), Some(shipment)) = (call.index, self.inlet.oldest()) {
+            let attempt = Attempt::failed(FailureClass::Timeout, HUNG);
+            state.add_failure(&shipment, index, attempt);
+        }
+        state.move_to(worker, reason);
+        true
     }
 
     /// The next actor's turn: the one before is fenced from here on, and so is a start that waits on a hung thread.
@@ -180,20 +199,21 @@ impl LaneSlot {
             .then_some((failing.index, failing.attempts.count()))
     }
 
-    /// Counts the call under way, which does not return, as a failed attempt at its event.
-    pub(crate) fn blame(&self, call: Call) {
-        if let (Some(index), Some(shipment)) = (call.index, self.inlet.oldest()) {
-            let attempt = Attempt::failed(FailureClass::Timeout, HUNG);
-            self.lock().add_failure(&shipment, index, attempt);
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, SlotState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SlotState {
+    fn move_to(&mut self, worker: Arc<Worker>, reason: ExitReason) {
+        self.worker = worker;
+        // What the lost actor hangs in is told of; until the next one is there, nobody is in a call.
+        self.call = Arc::default();
+        if let Some(child) = self.child.take() {
+            child.report(reason);
+        }
+    }
+
     fn add_failure(&mut self, shipment: &Arc<Shipment>, index: usize, attempt: Attempt) -> u32 {
         let mut attempts = match self.failing.take() {
             Some(failing) if failing.is_at(shipment, index) => failing.attempts,

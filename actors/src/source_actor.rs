@@ -83,7 +83,7 @@ impl SourceActor {
     fn ended(&mut self, result: Result<Result<(), StartError>, Panic>, ctx: &mut Context<Self>) {
         let name = self.port.name().to_owned();
         // One that failed is started again at once; its events are on their way without it.
-        self.waits_for_finished &= matches!(result, Ok(Ok(())));
+        self.waits_for_finished &= matches!(result, Ok(Ok(()))) || self.port.is_draining();
         match result {
             Ok(Ok(())) => {
                 if self.waits_for_finished {
@@ -129,6 +129,13 @@ impl SourceActor {
             actix::fut::wrap_future::<_, Self>(future)
                 .map(|result, actor, ctx| actor.ended(result, ctx)),
         );
+    }
+}
+
+impl Drop for SourceActor {
+    fn drop(&mut self) {
+        // Connections look to the actor that accepted them for when to drain; the next one does not know them.
+        self.port.drain();
     }
 }
 

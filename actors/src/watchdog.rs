@@ -3,6 +3,7 @@
 //! A handler that blocks its thread for a while gets the thread for itself: the other lanes move away. One that exceeds its
 //! deadline is hung: its lane moves away too, and the thread is given up. Sinks that do not return are only reported.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
@@ -76,7 +77,12 @@ impl Watchdog {
                 // When it woke late itself (suspended, stopped, no CPU), the lanes had no time either.
                 let late = (now - last).saturating_sub(LOOK_INTERVAL);
                 last = now;
-                round.look(now, late);
+                // It panics where no thread can be had.
+                let look = AssertUnwindSafe(|| round.look(now, late));
+                if catch_unwind(look).is_err() {
+                    round.give_up("the watchdog cannot replace a hung thread".to_owned());
+                    return;
+                }
             }
         };
         let thread = thread::Builder::new()
@@ -210,6 +216,14 @@ impl Round {
     /// Gives the hung thread up and has the lane go on with another one.
     fn replace(&mut self, number: usize, call: Call) {
         let lane = &self.lanes[number];
+        let hung = lane.slot.worker();
+        let fresh = hung.another();
+        let reason = ExitReason::Hung(lane.deadline);
+        if !lane.slot.leave_behind(call, fresh.clone(), reason) {
+            fresh.stop();
+            return;
+        }
+        hung.give_up();
         lane.stats.hangs.add(1);
         tracing::error!(
             handler = &*lane.handler,
@@ -217,19 +231,19 @@ impl Round {
             deadline = ?lane.deadline,
             "a handler hangs, its lane goes on without it"
         );
-        let hung = lane.slot.worker();
-        lane.slot.blame(call);
-        lane.slot
-            .move_to(hung.another(), ExitReason::Hung(lane.deadline));
-        hung.give_up();
         let leaked = self.leaked.count();
-        if leaked >= LEAKED_THREADS_MAX
-            && let Some(exhausted) = self.exhausted.take()
-        {
-            exhausted(format!(
+        if leaked >= LEAKED_THREADS_MAX {
+            let reason = format!(
                 "{leaked} threads hang in handlers, the last one in `{}`",
                 lane.handler
-            ));
+            );
+            self.give_up(reason);
+        }
+    }
+
+    fn give_up(&mut self, reason: String) {
+        if let Some(exhausted) = self.exhausted.take() {
+            exhausted(reason);
         }
     }
 }

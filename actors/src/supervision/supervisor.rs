@@ -195,7 +195,7 @@ impl Supervisor {
         let (path, generation) = (child.path(), child.generation);
         if *reason == ExitReason::Normal {
             tracing::debug!(path, generation, "stopped");
-        } else {
+        } else if *reason != ExitReason::Displaced {
             tracing::warn!(path, generation, %reason, "failed");
             child.status.failed(reason.to_string());
         }
@@ -233,8 +233,10 @@ impl Supervisor {
         };
         let (path, generation) = (child.path(), child.generation);
         tracing::warn!(path, generation, %reason, ?wait, "restarting");
-        self.registry.restarts.add(1);
-        child.status.restarts.add(1);
+        if *reason != ExitReason::Displaced {
+            self.registry.restarts.add(1);
+            child.status.restarts.add(1);
+        }
         child.status.set(ActorState::BackingOff);
         // By a message to oneself, so that a stop can get in first.
         if self.strategy == Strategy::OneForOne {
