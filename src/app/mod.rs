@@ -91,8 +91,8 @@ async fn supervise(mut config: Config) -> Outcome {
         ));
     }
     let (exhausted, is_exhausted) = oneshot::channel();
-    let (lanes, sinks) = tree.watched(&config);
-    let watchdog = Watchdog::start(lanes, sinks, tree.leaked().clone(), move |reason| {
+    let (lanes, sinks, leaked) = tree.watched(&config);
+    let watchdog = Watchdog::start(lanes, sinks, leaked, move |reason| {
         if exhausted.send(reason).is_err() {
             tracing::debug!("the process is stopping already");
         }

@@ -88,8 +88,11 @@ impl Tree {
         }
     }
 
-    /// What the watchdog is to watch.
-    pub(super) fn watched(&self, config: &Config) -> (Vec<Watched>, Vec<WatchedSink>) {
+    /// What the watchdog is to watch, and its count of hung threads.
+    pub(super) fn watched(
+        &self,
+        config: &Config,
+    ) -> (Vec<Watched>, Vec<WatchedSink>, Arc<LeakedThreads>) {
         let lanes = config.handlers.iter().flat_map(|handler| {
             let watched = |(lane, slot): (usize, &Arc<LaneSlot>)| Watched {
                 slot: slot.clone(),
@@ -106,12 +109,8 @@ impl Tree {
             path: format!("sinks/{}", sink.name),
             registry: self.registry.clone(),
         };
-        (lanes.collect(), config.sinks.iter().map(sink).collect())
-    }
-
-    /// Threads that hang.
-    pub(super) fn leaked(&self) -> &Arc<LeakedThreads> {
-        &self.leaked
+        let sinks = config.sinks.iter().map(sink).collect();
+        (lanes.collect(), sinks, self.leaked.clone())
     }
 
     /// Starts the tree on the current arbiter. It ends by itself once all sources have.

@@ -296,8 +296,7 @@ impl<'a> Cell<'a> {
 
     /// Whether the fault leaves no way for its event but to the dead letters.
     fn is_final(&self) -> bool {
-        let is_sink = matches!(self.layer, Layer::Sink | Layer::DeadLetters);
-        self.fault.name == "error permanent" || is_sink && self.fault.action == "panic"
+        self.fault.name == "error permanent"
     }
 }
 
