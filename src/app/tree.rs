@@ -229,18 +229,14 @@ impl Tree {
         // It waits for the events of sources that have failed, as those that have not do for theirs.
         let shutdown = config.service.drain_timeout + SHUTDOWN;
         // Its senders and receivers outlive it, so it is restarted alone.
-        supervisor_child(
-            "router",
-            &config.supervision,
-            self.registry.clone(),
-            move || {
-                let (spec, inlet) = (spec.clone(), inlet.clone());
-                let router = child("0", Restart::Permanent, shutdown, move |lifeline| {
-                    start_router(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline);
-                });
-                vec![router]
-            },
-        )
+        let (supervision, registry) = (&config.supervision, self.registry.clone());
+        supervisor_child("router", supervision, registry, move || {
+            let (spec, inlet) = (spec.clone(), inlet.clone());
+            let router = child("0", Restart::Permanent, shutdown, move |lifeline| {
+                start_router(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline);
+            });
+            vec![router]
+        })
     }
 
     fn sources_child(&self, config: &Config) -> ChildSpec {
