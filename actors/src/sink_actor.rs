@@ -178,22 +178,25 @@ impl SinkActor {
         let sink = self.sink.as_mut()?;
         while let Some(Appended { deliver, refused }) = self.held.get(at.batch) {
             let batch = deliver.batch();
-            while at.event < batch.len() {
-                if !refused.iter().any(|refused| refused.contains(&at.event)) {
-                    let is_last = failing.iter().any(|(place, attempts)| {
-                        place == at && attempts.count() + 1 >= SINK_ATTEMPTS_MAX
-                    });
-                    let event = batch.event(at.event);
-                    self.calls += 1;
-                    self.stats.call.enter(self.calls, at.event);
-                    let append = || sink.append(&event);
-                    match guard::guard_if_last(is_last, "sink", &self.spec.name, append) {
-                        Ok(Ok(())) => {}
-                        Ok(Err(reason)) => return Some(Trouble::Refused(reason)),
-                        Err(panic) => return Some(Trouble::Panicked(panic)),
+            let is_last = failing.iter().any(|(place, attempts)| {
+                place.batch == at.batch && attempts.count() + 1 >= SINK_ATTEMPTS_MAX
+            });
+            // One guard for the whole batch: where it was lies outside of it.
+            let append = || {
+                while at.event < batch.len() {
+                    if !refused.iter().any(|refused| refused.contains(&at.event)) {
+                        self.calls += 1;
+                        self.stats.call.enter(self.calls, at.event);
+                        sink.append(&batch.event(at.event))?;
                     }
+                    at.event += 1;
                 }
-                at.event += 1;
+                Ok(())
+            };
+            match guard::guard_if_last(is_last, "sink", &self.spec.name, append) {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => return Some(Trouble::Refused(reason)),
+                Err(panic) => return Some(Trouble::Panicked(panic)),
             }
             *at = Place {
                 batch: at.batch + 1,
