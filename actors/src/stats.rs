@@ -1,7 +1,8 @@
 //! What every source, handler and sink counts. Written by one actor, read from outside: hence atomics.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -243,6 +244,8 @@ pub struct Registry {
     /// Sources that take in no more, and whoever waits for the last of them.
     ended_sources: AtomicUsize,
     all_ended: Notify,
+    /// When a drain gives up waiting for what is in flight.
+    waits_until: OnceLock<Instant>,
     handlers: DashMap<String, Arc<HandlerStats>>,
     sinks: DashMap<String, Arc<SinkStats>>,
     dropped: DashMap<&'static str, u64>,
@@ -271,11 +274,21 @@ impl Registry {
         }
     }
 
-    /// No source is started any more, those that wait for their restart included.
-    pub fn end_input(&self) {
+    /// No source is started any more, those that wait for their restart included; what they have left is waited for
+    /// until then.
+    pub fn end_input(&self, wait_until: Instant) {
+        self.waits_until.get_or_init(|| wait_until);
         self.ended_sources
             .fetch_add(self.source_count(), Ordering::AcqRel);
         self.all_ended.notify_waiters();
+    }
+
+    /// Waits until nothing is in flight, as long as a drain may take; not at all if the input is not ended.
+    pub(crate) async fn drained(&self) {
+        if let Some(until) = self.waits_until.get() {
+            // At the deadline the drain goes on without them.
+            drop(tokio::time::timeout_at((*until).into(), self.in_flight.drained()).await);
+        }
     }
 
     /// Whether no source takes in any more: what waits now for better times waits in vain.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Recipient;
 use actix_rt::ArbiterHandle;
@@ -285,7 +285,7 @@ impl Tree {
                 registry.clone(),
                 lifeline,
             );
-            let supervisor = supervisor.on_stop(move || input.end_input());
+            let supervisor = supervisor.on_stop(move || input.end_input(Instant::now() + shutdown));
             start_supervisor(supervisor.auto_shutdown(AutoShutdown::AllSignificant));
         });
         significant(sources)
