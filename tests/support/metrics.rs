@@ -41,13 +41,15 @@ impl Metrics {
                 _ => {
                     let (series, value) = line.rsplit_once(' ').expect(line);
                     let name = series.split('{').next().expect("a name");
-                    let suffix = match current.1.as_str() {
-                        "counter" => "_total",
-                        "gauge" => "",
-                        "info" => "_info",
+                    let suffixes: &[&str] = match current.1.as_str() {
+                        "counter" => &["_total"],
+                        "gauge" => &[""],
+                        "info" => &["_info"],
+                        "histogram" => &["_bucket", "_count", "_sum"],
                         other => panic!("{line}: an unknown type `{other}`"),
                     };
-                    assert_eq!(name, format!("{}{suffix}", current.0), "{line}");
+                    let suffix = name.strip_prefix(&current.0).expect(line);
+                    assert!(suffixes.contains(&suffix), "{line}");
                     let value: f64 = value.parse().expect(line);
                     assert!(current.1 != "counter" || value >= 0.0, "{line}");
                     let before = samples.insert(series.to_owned(), value);
