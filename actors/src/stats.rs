@@ -244,8 +244,7 @@ pub struct Registry {
     /// Sources that take in no more, and whoever waits for the last of them.
     ended_sources: AtomicUsize,
     all_ended: Notify,
-    /// When a drain gives up waiting for what is in flight.
-    waits_until: OnceLock<Instant>,
+    drain_deadline: OnceLock<Instant>,
     handlers: DashMap<String, Arc<HandlerStats>>,
     sinks: DashMap<String, Arc<SinkStats>>,
     dropped: DashMap<&'static str, u64>,
@@ -274,21 +273,19 @@ impl Registry {
         }
     }
 
-    /// No source is started any more, those that wait for their restart included; what they have left is waited for
-    /// until then.
+    /// No source is started any more, those that wait for it included; what they have left is waited for until then.
     pub fn end_input(&self, wait_until: Instant) {
-        self.waits_until.get_or_init(|| wait_until);
-        self.ended_sources
-            .fetch_add(self.source_count(), Ordering::AcqRel);
+        self.drain_deadline.get_or_init(|| wait_until);
+        let all = self.source_count();
+        self.ended_sources.fetch_add(all, Ordering::AcqRel);
         self.all_ended.notify_waiters();
     }
 
-    /// Waits until nothing is in flight, as long as a drain may take; not at all if the input is not ended.
-    pub(crate) async fn drained(&self) {
-        if let Some(until) = self.waits_until.get() {
-            // At the deadline the drain goes on without them.
-            drop(tokio::time::timeout_at((*until).into(), self.in_flight.drained()).await);
-        }
+    /// Waits until nothing is in flight, at most as long as was said at the input's end; `None` if something is left.
+    pub(crate) async fn drained(&self) -> Option<()> {
+        let until = *self.drain_deadline.get()?;
+        let drained = tokio::time::timeout_at(until.into(), self.in_flight.drained());
+        drained.await.ok()
     }
 
     /// Whether no source takes in any more: what waits now for better times waits in vain.

@@ -227,7 +227,6 @@ impl Tree {
             faults: config.faults.as_ref().and_then(|all| all.router.clone()),
         };
         let inlet = self.router.clone();
-        // It waits for the events of sources that have failed, as those that have not do for theirs.
         let shutdown = config.service.drain_timeout + SHUTDOWN;
         // Its senders and receivers outlive it, so it is restarted alone.
         supervisor_child(

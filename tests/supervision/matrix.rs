@@ -296,8 +296,9 @@ impl<'a> Cell<'a> {
 
     /// Whether the fault leaves no way for its event but to the dead letters.
     fn is_final(&self) -> bool {
-        let is_sink = matches!(self.layer, Layer::Sink | Layer::DeadLetters);
-        self.fault.name == "error permanent" || is_sink && self.fault.action == "panic"
+        // A sink that writes at once is built anew, and tries again.
+        let is_waiting_sink = self.layer == Layer::Sink && self.received.is_some();
+        self.fault.name == "error permanent" || is_waiting_sink && self.fault.action == "panic"
     }
 }
 
