@@ -372,8 +372,9 @@ impl Handler<Stop> for RouterActor {
 
     fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
         // Events of a source that has failed are nobody's to wait for, and may come round again.
-        let in_flight = self.spec.registry.in_flight.clone();
-        let drained = async move { in_flight.drained().await };
-        ctx.spawn(actix::fut::wrap_future::<_, Self>(drained).map(|(), _, ctx| ctx.stop()));
+        let registry = self.spec.registry.clone();
+        let drained = async move { registry.drained().await };
+        // At its deadline the drain goes on without what is left.
+        ctx.spawn(actix::fut::wrap_future::<_, Self>(drained).map(|_, _, ctx| ctx.stop()));
     }
 }

@@ -1,7 +1,8 @@
 //! What every source, handler and sink counts. Written by one actor, read from outside: hence atomics.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -243,6 +244,7 @@ pub struct Registry {
     /// Sources that take in no more, and whoever waits for the last of them.
     ended_sources: AtomicUsize,
     all_ended: Notify,
+    drain_deadline: OnceLock<Instant>,
     handlers: DashMap<String, Arc<HandlerStats>>,
     sinks: DashMap<String, Arc<SinkStats>>,
     dropped: DashMap<&'static str, u64>,
@@ -271,11 +273,19 @@ impl Registry {
         }
     }
 
-    /// No source is started any more, those that wait for their restart included.
-    pub fn end_input(&self) {
-        self.ended_sources
-            .fetch_add(self.source_count(), Ordering::AcqRel);
+    /// No source is started any more, those that wait for it included; what they have left is waited for until then.
+    pub fn end_input(&self, wait_until: Instant) {
+        self.drain_deadline.get_or_init(|| wait_until);
+        let all = self.source_count();
+        self.ended_sources.fetch_add(all, Ordering::AcqRel);
         self.all_ended.notify_waiters();
+    }
+
+    /// Waits until nothing is in flight, at most as long as was said at the input's end; `None` if something is left.
+    pub(crate) async fn drained(&self) -> Option<()> {
+        let until = *self.drain_deadline.get()?;
+        let drained = tokio::time::timeout_at(until.into(), self.in_flight.drained());
+        drained.await.ok()
     }
 
     /// Whether no source takes in any more: what waits now for better times waits in vain.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Recipient;
 use actix_rt::ArbiterHandle;
@@ -226,7 +226,6 @@ impl Tree {
             faults: config.faults.as_ref().and_then(|all| all.router.clone()),
         };
         let inlet = self.router.clone();
-        // It waits for the events of sources that have failed, as those that have not do for theirs.
         let shutdown = config.service.drain_timeout + SHUTDOWN;
         // Its senders and receivers outlive it, so it is restarted alone.
         let (supervision, registry) = (&config.supervision, self.registry.clone());
@@ -280,7 +279,7 @@ impl Tree {
                 registry.clone(),
                 lifeline,
             );
-            let supervisor = supervisor.on_stop(move || input.end_input());
+            let supervisor = supervisor.on_stop(move || input.end_input(Instant::now() + shutdown));
             start_supervisor(supervisor.auto_shutdown(AutoShutdown::AllSignificant));
         });
         significant(sources)
