@@ -370,6 +370,16 @@ fn sources_that_fail_are_started_again_and_lose_nothing() {
 }
 
 #[test]
+fn an_event_that_kills_its_actor_is_given_up_after_its_attempts() {
+    let inject = json!([{ "at": "handler.worked", "abort_actor": true, "only": { "id": "1234" }, "sticky": true }]);
+    let pipeline = Pipeline::new(2_000, inject);
+    let ended = pipeline.run();
+    assert_eq!(injected(&ended, "handler.worked", "abort_actor"), 3);
+    assert_eq!(ended.dead_letters("handler.worked", "panic"), 1);
+    assert_eq!(pipeline.delivered().len(), 1_999);
+}
+
+#[test]
 fn a_router_that_dies_is_replaced_and_loses_nothing() {
     let inject = json!([
         { "at": "router", "abort_actor": true, "times": 1 },

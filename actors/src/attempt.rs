@@ -13,6 +13,9 @@ use crate::handler::{self, HandlerError, LaneHandler, Refusal, Reply};
 use crate::lane::HandlerActor;
 use crate::output::Destination;
 
+/// Why an attempt failed that its actor did not survive.
+const DIED: &str = "the handler's actor died of it";
+
 impl HandlerActor {
     /// Tries the current event once.
     pub(crate) fn attempt(&mut self, ctx: &mut Context<Self>) {
@@ -131,7 +134,7 @@ impl HandlerActor {
         // The slot remembers the attempts at one event only: this one's go with the commit, before another one fails.
         self.must_commit |= std::mem::take(&mut self.has_failed);
         if self.is_probing() {
-            self.tell_breaker(0);
+            self.tell_breaker(None);
         }
     }
 
@@ -172,6 +175,20 @@ impl HandlerActor {
         let index = self.work.as_ref().map_or(0, |work| work.next);
         self.calls.set(self.calls.get() + 1);
         self.turn_in_slot.call.enter(self.calls.get(), index);
+    }
+
+    /// Counts the attempt at the event in whose call the actor dies.
+    pub(crate) fn died(&mut self) {
+        if self
+            .turn_in_slot
+            .call
+            .get()
+            .is_some_and(|call| call.index.is_some())
+        {
+            let error = HandlerError::retryable(DIED);
+            self.count_failure(&error, FailureClass::Panic, None);
+        }
+        self.turn_in_slot.call.leave();
     }
 
     /// Drops the handler. It is logged if that panics; what is left of the handler is lost then.
@@ -251,6 +268,7 @@ impl HandlerActor {
         let Some(work) = &mut self.work else { return };
         let attempts = self.slot.attempts(work.shipment(), work.next);
         let failure = Failure::after(&self.branch, attempts);
+        let attempts = failure.attempts.count();
         self.tally.dead_lettered += 1;
         let is_conditional =
             work.batch().records()[work.next].flags & crate::event::CONDITIONAL != 0;
@@ -267,6 +285,6 @@ impl HandlerActor {
         work.next += 1;
         self.has_failed = false;
         self.must_commit = true;
-        self.tell_breaker(1);
+        self.tell_breaker(Some(attempts));
     }
 }

@@ -13,6 +13,8 @@ pub const BREAKER_PAUSE_MIN: Duration = Duration::from_secs(1);
 pub const BREAKER_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The window is counted in so many parts, and forgotten part by part.
 const WINDOW_PARTS: u32 = 10;
+/// Dead letters without a handled event in between that are no accident any more, if they took `min_events` attempts.
+pub const DEAD_LETTERS_IN_A_ROW_MIN: u64 = 10;
 
 /// When a breaker opens.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +23,8 @@ pub struct BreakerSpec {
     pub dead_letter_ratio: f64,
     /// The time that is looked at.
     pub window: Duration,
-    /// It stays closed below so many events in the window.
+    /// It stays closed below so many events in the window, unless as many attempts in a row fail: a handler that breaks
+    /// after good times is not outvoted by them.
     pub min_events: u64,
 }
 
@@ -32,6 +35,16 @@ pub struct Breaker {
     is_closed: AtomicBool,
     state: Mutex<State>,
     closed: Notify,
+}
+
+/// What has become of some events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outcomes {
+    /// Events that were handled before the dead letters.
+    pub(crate) handled: u64,
+    pub(crate) dead_letters: u64,
+    /// Failed attempts at the dead letters.
+    pub(crate) attempts: u64,
 }
 
 /// What a lane may do.
@@ -76,9 +89,9 @@ impl Breaker {
         }
     }
 
-    /// Counts events that were handled, and those of them that became dead letters.
-    pub(crate) fn count(&self, now: Instant, events: u64, dead_letters: u64) -> Change {
-        let change = self.lock().count(now, events, dead_letters);
+    /// Counts what has become of events.
+    pub(crate) fn count(&self, now: Instant, outcomes: Outcomes) -> Change {
+        let change = self.lock().count(now, outcomes);
         self.follow(change)
     }
 
@@ -122,7 +135,17 @@ struct State {
     spec: BreakerSpec,
     /// Each part's start, events and dead letters; the oldest first.
     window: VecDeque<(Instant, u64, u64)>,
+    in_a_row: Row,
     phase: Phase,
+}
+
+/// Dead letters since an event was handled.
+#[derive(Debug, Default)]
+struct Row {
+    dead_letters: u64,
+    /// Failed attempts at them.
+    attempts: u64,
+    last: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -145,6 +168,7 @@ impl State {
         Self {
             spec,
             window: VecDeque::new(),
+            in_a_row: Row::default(),
             phase: Phase::Closed,
         }
     }
@@ -163,11 +187,31 @@ impl State {
         }
     }
 
-    fn count(&mut self, now: Instant, events: u64, dead_letters: u64) -> Change {
+    fn count(&mut self, now: Instant, outcomes: Outcomes) -> Change {
         let Phase::Closed = self.phase else {
             // What was under way when it opened says nothing new.
             return Change::Nothing;
         };
+        let Outcomes {
+            handled,
+            dead_letters,
+            attempts,
+        } = outcomes;
+        self.add_to_window(now, handled + dead_letters, dead_letters);
+        let is_over = |last: Instant| now.duration_since(last) >= self.spec.window;
+        if handled > 0 || self.in_a_row.last.is_some_and(is_over) {
+            self.in_a_row = Row::default();
+        }
+        self.in_a_row.dead_letters += dead_letters;
+        self.in_a_row.attempts += attempts;
+        self.in_a_row.last = Some(now);
+        if self.is_window_bad() || self.is_row_bad() {
+            return self.open(now, BREAKER_PAUSE_MIN);
+        }
+        Change::Nothing
+    }
+
+    fn add_to_window(&mut self, now: Instant, events: u64, dead_letters: u64) {
         let is_over = |start: Instant| now.duration_since(start) >= self.spec.window;
         while self.window.front().is_some_and(|part| is_over(part.0)) {
             self.window.pop_front();
@@ -180,17 +224,29 @@ impl State {
             }
             _ => self.window.push_back((now, events, dead_letters)),
         }
+    }
+
+    fn is_window_bad(&self) -> bool {
         let sum = |of: fn(&(Instant, u64, u64)) -> u64| self.window.iter().map(of).sum::<u64>();
         let (events, dead_letters) = (sum(|part| part.1), sum(|part| part.2));
-        let is_bad = dead_letters as f64 > self.spec.dead_letter_ratio * events as f64;
-        if events < self.spec.min_events || !is_bad {
-            return Change::Nothing;
-        }
-        self.open(now, BREAKER_PAUSE_MIN)
+        let is_above = dead_letters as f64 > self.spec.dead_letter_ratio * events as f64;
+        events >= self.spec.min_events && is_above
+    }
+
+    fn is_row_bad(&self) -> bool {
+        let Row {
+            dead_letters,
+            attempts,
+            ..
+        } = self.in_a_row;
+        let is_enough = attempts >= self.spec.min_events;
+        // A ratio of 1 is never passed.
+        is_enough && dead_letters >= DEAD_LETTERS_IN_A_ROW_MIN && self.spec.dead_letter_ratio < 1.0
     }
 
     fn open(&mut self, now: Instant, pause: Duration) -> Change {
         self.window.clear();
+        self.in_a_row = Row::default();
         self.phase = Phase::Open {
             until: now + pause,
             pause,
@@ -222,6 +278,15 @@ mod tests {
         min_events: 50,
     };
 
+    /// That many events, of which the last ones are dead letters at the first attempt.
+    fn of(events: u64, dead_letters: u64) -> Outcomes {
+        Outcomes {
+            handled: events - dead_letters,
+            dead_letters,
+            attempts: dead_letters,
+        }
+    }
+
     fn after(start: Instant, seconds: u64) -> Instant {
         start + Duration::from_secs(seconds)
     }
@@ -230,17 +295,25 @@ mod tests {
     fn opens_at_the_least_number_of_events_if_all_are_dead_letters() {
         let (now, mut state) = (Instant::now(), State::new(SPEC));
         for _ in 0..49 {
-            assert_eq!(state.count(now, 1, 1), Change::Nothing);
+            assert_eq!(state.count(now, of(1, 1)), Change::Nothing);
         }
-        assert_eq!(state.count(now, 1, 1), Change::Opened(BREAKER_PAUSE_MIN));
+        assert_eq!(
+            state.count(now, of(1, 1)),
+            Change::Opened(BREAKER_PAUSE_MIN)
+        );
         assert_eq!(state.permit(now), Permit::None(BREAKER_PAUSE_MIN));
     }
 
     #[test]
     fn stays_closed_at_the_ratio_and_opens_above_it() {
         let (now, mut state) = (Instant::now(), State::new(SPEC));
-        assert_eq!(state.count(now, 1_000, 500), Change::Nothing);
-        assert_eq!(state.count(now, 1, 1), Change::Opened(BREAKER_PAUSE_MIN));
+        for _ in 0..500 {
+            assert_eq!(state.count(now, of(2, 1)), Change::Nothing);
+        }
+        assert_eq!(
+            state.count(now, of(1, 1)),
+            Change::Opened(BREAKER_PAUSE_MIN)
+        );
     }
 
     #[test]
@@ -250,21 +323,54 @@ mod tests {
             ..SPEC
         };
         let mut state = State::new(spec);
-        assert_eq!(state.count(Instant::now(), 1_000, 1_000), Change::Nothing);
+        assert_eq!(
+            state.count(Instant::now(), of(1_000, 1_000)),
+            Change::Nothing
+        );
+    }
+
+    #[test]
+    fn a_handler_that_breaks_after_good_times_is_not_outvoted_by_them() {
+        let (now, mut state) = (Instant::now(), State::new(SPEC));
+        assert_eq!(state.count(now, of(100_000, 0)), Change::Nothing);
+        let dead = Outcomes {
+            handled: 0,
+            dead_letters: 1,
+            attempts: 3,
+        };
+        for _ in 0..16 {
+            assert_eq!(state.count(now, dead), Change::Nothing);
+        }
+        assert_eq!(state.count(now, dead), Change::Opened(BREAKER_PAUSE_MIN));
+    }
+
+    #[test]
+    fn a_few_events_that_are_tried_very_often_do_not_open_it() {
+        let (now, mut state) = (Instant::now(), State::new(SPEC));
+        let dead = Outcomes {
+            handled: 0,
+            dead_letters: 1,
+            attempts: 1_000,
+        };
+        for _ in 1..DEAD_LETTERS_IN_A_ROW_MIN {
+            assert_eq!(state.count(now, dead), Change::Nothing);
+        }
+        assert_eq!(state.count(now, of(1, 0)), Change::Nothing);
+        assert_eq!(state.count(now, dead), Change::Nothing);
     }
 
     #[test]
     fn forgets_what_is_older_than_the_window() {
         let (start, mut state) = (Instant::now(), State::new(SPEC));
-        assert_eq!(state.count(start, 40, 40), Change::Nothing);
-        assert_eq!(state.count(after(start, 11), 40, 40), Change::Nothing);
-        assert_ne!(state.count(after(start, 12), 10, 10), Change::Nothing);
+        assert_eq!(state.count(start, of(40, 40)), Change::Nothing);
+        assert_eq!(state.count(after(start, 11), of(40, 40)), Change::Nothing);
+        assert_ne!(state.count(after(start, 12), of(10, 10)), Change::Nothing);
     }
 
     #[test]
     fn after_the_pause_one_lane_probes_and_the_pause_doubles_until_it_succeeds() {
         let (start, mut state) = (Instant::now(), State::new(SPEC));
-        state.count(start, 50, 50);
+        state.count(start, of(50, 50));
         assert_eq!(state.permit(after(start, 1)), Permit::Probe);
         assert_eq!(
             state.permit(after(start, 1)),
@@ -275,13 +381,13 @@ mod tests {
         assert_eq!(state.permit(after(start, 3)), Permit::Probe);
         assert_eq!(state.probed(after(start, 3), true), Change::Closed);
         assert_eq!(state.permit(after(start, 3)), Permit::All);
-        assert_eq!(state.count(after(start, 3), 49, 49), Change::Nothing);
+        assert_eq!(state.count(after(start, 3), of(49, 49)), Change::Nothing);
     }
 
     #[test]
     fn a_probe_that_is_never_heard_of_gives_way_to_another() {
         let (start, mut state) = (Instant::now(), State::new(SPEC));
-        state.count(start, 50, 50);
+        state.count(start, of(50, 50));
         assert_eq!(state.permit(after(start, 1)), Permit::Probe);
         assert_eq!(state.permit(after(start, 2)), Permit::Probe);
     }
@@ -289,7 +395,7 @@ mod tests {
     #[test]
     fn the_pause_has_a_maximum() {
         let (start, mut state) = (Instant::now(), State::new(SPEC));
-        state.count(start, 50, 50);
+        state.count(start, of(50, 50));
         for _ in 0..10 {
             state.probed(start, false);
         }

@@ -235,7 +235,7 @@ impl HandlerActor {
         self.must_commit = false;
         self.output.give_back(emitted);
         let is_done = work.is_done();
-        self.tell_breaker(0);
+        self.tell_breaker(None);
         self.tally.count(&self.stats);
         self.forget_told();
         if is_done && let Some(work) = self.work.take() {
@@ -257,9 +257,9 @@ impl HandlerActor {
 
 impl Drop for HandlerActor {
     fn drop(&mut self) {
-        self.drop_handler();
         // An actor that died in a call is not hung.
-        self.turn_in_slot.call.leave();
+        self.died();
+        self.drop_handler();
     }
 }
 

@@ -6,7 +6,7 @@ use actix::prelude::{ActorFutureExt, AsyncContext, Context};
 use futures::FutureExt;
 
 use crate::actor_status::ActorState;
-use crate::breaker::{Change, Permit};
+use crate::breaker::{Change, Outcomes, Permit};
 use crate::lane::HandlerActor;
 
 /// What a lane has to do with the breaker.
@@ -56,8 +56,8 @@ impl HandlerActor {
         self.breaker.must_ask |= !is_closed && !self.breaker.is_probing;
     }
 
-    /// Tells the breaker of what was handled since it was told last, and of a dead letter.
-    pub(crate) fn tell_breaker(&mut self, dead_letters: u64) {
+    /// Tells the breaker of what was handled since it was told last, and of a dead letter after so many attempts.
+    pub(crate) fn tell_breaker(&mut self, dead_letter: Option<u32>) {
         let Some(breaker) = &self.spec.breaker else {
             return;
         };
@@ -67,16 +67,23 @@ impl HandlerActor {
         }
         let handled = self.tally.matched - self.breaker.counted;
         self.breaker.counted = self.tally.matched;
-        if handled == 0 && dead_letters == 0 {
+        if handled == 0 && dead_letter.is_none() {
             return;
         }
         let now = Instant::now();
         let change = match self.breaker.is_probing {
             true => {
                 self.breaker.is_probing = false;
-                breaker.probed(now, dead_letters == 0)
+                breaker.probed(now, dead_letter.is_none())
             }
-            false => breaker.count(now, handled as u64 + dead_letters, dead_letters),
+            false => {
+                let outcomes = Outcomes {
+                    handled: handled as u64,
+                    dead_letters: dead_letter.is_some().into(),
+                    attempts: dead_letter.unwrap_or_default().into(),
+                };
+                breaker.count(now, outcomes)
+            }
         };
         let handler = &*self.spec.handler;
         match change {

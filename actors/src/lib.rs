@@ -65,7 +65,9 @@ pub use async_sink_actor::AsyncSinkActor;
 pub use batch::{
     Arena, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EventBatch, Intake, check_line, detached_types,
 };
-pub use breaker::{BREAKER_PAUSE_MAX, BREAKER_PAUSE_MIN, Breaker, BreakerSpec};
+pub use breaker::{
+    BREAKER_PAUSE_MAX, BREAKER_PAUSE_MIN, Breaker, BreakerSpec, DEAD_LETTERS_IN_A_ROW_MIN,
+};
 pub use counters::{Counter, Gauge, TIME_BOUNDS, TimeHistogram};
 pub use dead_letter::{
     ATTEMPTS_KEPT_MAX, Attempt, Attempts, Failure, FailureClass, REASON_BYTES_MAX,

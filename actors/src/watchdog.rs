@@ -225,6 +225,7 @@ impl Round {
         }
         hung.give_up();
         lane.stats.hangs.add(1);
+        lane.stats.errors.add(1);
         tracing::error!(
             handler = &*lane.handler,
             lane = lane.lane,

@@ -49,7 +49,7 @@ struct RawBreaker {
     dead_letter_ratio: Option<f64>,
     /// The time that is looked at. Default 10s.
     window: Option<DurationText>,
-    /// Fewer events than this in the window do not count; at least 1. Default 50.
+    /// Fewer events than this in the window do not count, nor do fewer failed attempts in a row; at least 1. Default 50.
     min_events: Option<WholeNumber<1, { u32::MAX }>>,
 }
 

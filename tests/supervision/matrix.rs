@@ -240,7 +240,8 @@ impl<'a> Cell<'a> {
         let handler = ended.records("handler summary").into_iter();
         let mut handler = handler.filter(|record| record["handler"] == "worked");
         let errors = handler.next().expect("a summary")["errors"].as_u64();
-        let is_attempt = matches!(action, "panic" | "error");
+        let fails = matches!(action, "panic" | "error" | "abort_actor");
+        let is_attempt = fails || self.fault.is_overdue();
         match self.layer {
             Layer::Handler if is_attempt => assert_eq!(errors, Some(injected), "{cell}"),
             Layer::DeadLetters => {
