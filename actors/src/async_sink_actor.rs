@@ -297,6 +297,7 @@ fn complete(events: &Consignment) {
 
 impl Drop for AsyncSinkActor {
     fn drop(&mut self) {
+        self.spec.drop_sink(&mut self.sink);
         // An actor that died in a call is not hung.
         self.stats.call.leave();
     }

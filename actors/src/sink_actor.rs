@@ -49,14 +49,18 @@ impl SinkSpec {
     ) -> Result<(), StartError> {
         // The panic itself is logged by its guard, within a rate.
         tracing::debug!(sink = &*self.name, "the sink is built anew");
-        let broken = sink.take();
-        // It is logged if this panics too, and what is left of the sink is lost then.
-        drop(guard::guard("sink", &self.name, || drop(broken)));
+        self.drop_sink(sink);
         *sink = of_its_kind(self.build()?);
         match sink {
             Some(_) => Ok(()),
             None => Err(StartError("it became a sink of another kind".to_owned())),
         }
+    }
+
+    /// Drops a sink. It is logged if that panics; what is left of the sink is lost then.
+    pub(crate) fn drop_sink<S: ?Sized>(&self, sink: &mut Option<Box<S>>) {
+        let sink = sink.take();
+        drop(guard::guard("sink", &self.name, || drop(sink)));
     }
 
     pub(crate) fn failure(&self, attempts: Attempts) -> Failure {
@@ -316,6 +320,7 @@ fn settle(appended: &Appended, stats: &SinkStats) {
 
 impl Drop for SinkActor {
     fn drop(&mut self) {
+        self.spec.drop_sink(&mut self.sink);
         // An actor that died in a call is not hung.
         self.stats.call.leave();
     }

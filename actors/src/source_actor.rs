@@ -134,6 +134,9 @@ impl SourceActor {
 
 impl Drop for SourceActor {
     fn drop(&mut self) {
+        // A connection that was not run. It is logged if this panics, and what is left of it is lost then.
+        let source = self.source.take();
+        drop(guard::guard("source", self.port.name(), || drop(source)));
         // Connections look to the actor that accepted them for when to drain; the next one does not know them.
         self.port.drain();
     }
@@ -214,5 +217,49 @@ impl Handler<Stop> for SourceActor {
 
     fn handle(&mut self, _: Stop, _: &mut Context<Self>) {
         self.port.drain();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use futures::future::LocalBoxFuture;
+
+    use super::*;
+    use crate::memory::MemoryBudget;
+
+    /// A connection that panics when it is dropped.
+    struct Bomb;
+
+    impl Source for Bomb {
+        fn run(self: Box<Self>, _: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
+            unreachable!("its actor is lost before")
+        }
+    }
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a bomb");
+        }
+    }
+
+    #[actix::test]
+    async fn a_connection_that_panics_when_its_actor_is_lost_before_it_runs_ends_nothing_else() {
+        let port = SourcePort::new(
+            "x".into(),
+            Arc::default(),
+            Arc::default(),
+            MemoryBudget::new(1),
+            Arc::default(),
+            &Context::new(),
+        );
+        let actor = SourceActor::for_connection(Box::new(Bomb), port);
+        let lost = catch_unwind(AssertUnwindSafe(|| {
+            let _actor = actor;
+            panic!("it is lost");
+        }));
+        let payload = lost.expect_err("it panicked");
+        assert_eq!(payload.downcast_ref(), Some(&"it is lost"));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::{Ended, Pipeline};
+use pipeline::{Ended, Limits, Pipeline};
 use proptest::prelude::*;
 use veltrix_actors::{
     Event, ExitReason, FaultAction, FaultPlan, Handler, HandlerError, HandlerFactory, Injection,
@@ -51,6 +51,7 @@ fn run_watched(lanes: usize, deadline: Option<Duration>, plan: FaultPlan) -> End
         max_restarts: 10_000,
         deadline,
         handler: Arc::new(Pass),
+        limits: Limits::default(),
     };
     pipeline.run_with(plan)
 }

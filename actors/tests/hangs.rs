@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use pipeline::{Ended, Pipeline, number};
+use pipeline::{Ended, Limits, Pipeline, number};
 use veltrix_actors::{
     Event, ExitReason, Handler, HandlerError, HandlerFactory, LaneHandler, Output, StartError,
 };
@@ -88,6 +88,7 @@ fn run(events: usize, lanes: usize, max_restarts: usize, hangs: &Hangs) -> Ended
         max_restarts,
         deadline: Some(DEADLINE),
         handler: Arc::new(hangs.clone()),
+        limits: Limits::default(),
     };
     pipeline.run()
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pipeline::{Ended, Pipeline, number};
+use pipeline::{Ended, Limits, Pipeline, number};
 use veltrix_actors::{
     Event, ExitReason, FailureClass, Handler, HandlerError, HandlerFactory, LaneHandler, Output,
     StartError,
@@ -58,6 +58,7 @@ fn run(events: usize, lanes: usize, max_restarts: usize, tried: &Tried) -> Ended
         max_restarts,
         deadline: None,
         handler: Arc::new(tried.clone()),
+        limits: Limits::default(),
     };
     pipeline.run()
 }

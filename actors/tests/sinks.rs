@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use pipeline::{Ended, Pipeline, number};
+use pipeline::{Ended, Limits, Pipeline, number};
 use veltrix_actors::{
     AnySink, AsyncSink, Backoff, Consignment, DeliveryError, Event, ExitReason, FailureClass,
-    Handler, HandlerError, HandlerFactory, LaneHandler, Output, RetryPolicy, SINK_ATTEMPTS_MAX,
-    Sink, SinkFactory, StartError,
+    FaultPlan, Handler, HandlerError, HandlerFactory, LaneHandler, Output, RetryPolicy,
+    SINK_ATTEMPTS_MAX, Sink, SinkFactory, StartError,
 };
 
 const EVENTS: usize = 5_000;
@@ -179,8 +179,12 @@ fn run(trouble: Trouble) -> (Ended, Vec<usize>, Arc<Shared>) {
         max_restarts: 5,
         deadline: None,
         handler: Arc::new(Pass),
+        limits: Limits::default(),
     };
-    let ended = pipeline.run_into(Arc::new(Tried(trouble, shared.clone())));
+    let ended = pipeline.run_into(
+        Arc::new(Tried(trouble, shared.clone())),
+        FaultPlan::default(),
+    );
     assert_eq!(ended.exit, ExitReason::Normal);
     assert!(ended.registry.is_balanced());
     let finished = ended.registry.source("numbers").finished.get();

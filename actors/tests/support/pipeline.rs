@@ -1,5 +1,6 @@
 //! A small tree in one process: numbered events → one handler's lanes → a sink that collects them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +27,28 @@ pub(crate) struct Pipeline {
     /// Time for one call of the handler; if there is one, all lanes share a thread and are watched.
     pub(crate) deadline: Option<Duration>,
     pub(crate) handler: Arc<dyn HandlerFactory>,
+    pub(crate) limits: Limits,
+}
+
+/// What is the same for most that is tried.
+pub(crate) struct Limits {
+    /// Bytes of events in memory.
+    pub(crate) memory_bytes: usize,
+    /// Waits before restarts.
+    pub(crate) backoff: Backoff,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 16 << 20,
+            backoff: Backoff {
+                min: Duration::from_millis(1),
+                max: Duration::from_millis(2),
+                jitter: 0.0,
+            },
+        }
+    }
 }
 
 /// What came of it.
@@ -39,12 +62,25 @@ pub(crate) struct Ended {
     pub(crate) dead_letters: Vec<Arc<DeadLetter>>,
 }
 
-/// Events with their number as data and one of seven keys.
-struct Numbers(usize);
+/// Events with their number as data and one of seven keys. One that is started again goes on after those it has handed over.
+#[derive(Clone)]
+pub(crate) struct Numbers {
+    events: usize,
+    submitted: Arc<AtomicUsize>,
+}
+
+impl Numbers {
+    pub(crate) fn new(events: usize) -> Self {
+        Self {
+            events,
+            submitted: Arc::default(),
+        }
+    }
+}
 
 impl SourceFactory for Numbers {
     fn build(&self) -> Result<Box<dyn Source>, StartError> {
-        Ok(Box::new(Numbers(self.0)))
+        Ok(Box::new(self.clone()))
     }
 }
 
@@ -53,10 +89,10 @@ impl Source for Numbers {
         async move {
             port.report_ready();
             let mut types = port.types();
-            let mut next = 0;
-            while next < self.0 && port.room().await {
+            let mut next = self.submitted.load(Ordering::Relaxed);
+            while next < self.events && port.room().await {
                 let mut intake = Intake::over(String::new());
-                for number in next..self.0.min(next + 100) {
+                for number in next..self.events.min(next + 100) {
                     let key = number % 7;
                     let line = format!(
                         r#"{{"specversion":"1.0","id":"{number}","source":"/n","type":"n","subject":"k{key}","data":{number}}}"#
@@ -64,7 +100,10 @@ impl Source for Numbers {
                     intake.push_line(&line, &mut types).expect("set up by the test");
                 }
                 next += intake.len();
+                self.submitted.store(next, Ordering::Relaxed);
                 port.submit(intake);
+                // Where a fault ends it.
+                tokio::task::yield_now().await;
             }
             Ok(())
         }
@@ -129,6 +168,8 @@ struct Shared {
     collected: Collect,
     /// In the place of the one that collects.
     tried_sink: Option<Arc<dyn SinkFactory>>,
+    /// In the place of the one that counts.
+    tried_source: Option<Arc<dyn SourceFactory>>,
     leaked: Arc<LeakedThreads>,
     desk: Arc<DeadLetterDesk>,
     read: Arc<Mutex<Vec<Arc<DeadLetter>>>>,
@@ -145,13 +186,22 @@ impl Pipeline {
         self.run_shared(Shared::default(), plan)
     }
 
-    /// As [`Pipeline::run`], with another sink, which has the events then.
-    pub(crate) fn run_into(self, sink: Arc<dyn SinkFactory>) -> Ended {
+    /// As [`Pipeline::run_with`], with another sink, which has the events then.
+    pub(crate) fn run_into(self, sink: Arc<dyn SinkFactory>, plan: FaultPlan) -> Ended {
         let shared = Shared {
             tried_sink: Some(sink),
             ..Shared::default()
         };
-        self.run_shared(shared, FaultPlan::default())
+        self.run_shared(shared, plan)
+    }
+
+    /// As [`Pipeline::run_with`], with another source `numbers`, in which there may be faults too.
+    pub(crate) fn run_from(self, source: Arc<dyn SourceFactory>, plan: FaultPlan) -> Ended {
+        let shared = Shared {
+            tried_source: Some(source),
+            ..Shared::default()
+        };
+        self.run_shared(shared, plan)
     }
 
     fn run_shared(self, shared: Shared, plan: FaultPlan) -> Ended {
@@ -172,7 +222,7 @@ impl Pipeline {
     }
 
     async fn supervise(self, shared: Shared, faults: &Faults) -> ExitReason {
-        let budget = MemoryBudget::new(16 << 20);
+        let budget = MemoryBudget::new(self.limits.memory_bytes);
         let worker = Worker::start(&shared.leaked);
         let worker = || match self.deadline {
             Some(_) => worker.clone(),
@@ -195,13 +245,9 @@ impl Pipeline {
         let mut children = ends(&shared, faults);
         children.extend(self.lanes(&shared, &lanes, &budget, faults));
         children.push(router(&shared, &lanes, faults));
-        children.push(self.source(&shared, &budget));
+        children.push(self.source(&shared, &budget, faults));
         let (lifeline, watch) = Lifeline::root();
-        let backoff = Backoff {
-            min: Duration::from_millis(1),
-            max: Duration::from_millis(2),
-            jitter: 0.0,
-        };
+        let backoff = self.limits.backoff;
         let restarts = RestartBudget::new(self.max_restarts, Duration::from_secs(60));
         let registry = shared.registry.clone();
         let root = Supervisor::new("root", children, restarts, backoff, registry, lifeline);
@@ -267,10 +313,15 @@ impl Pipeline {
     }
 
     /// The source, whose end ends the tree.
-    fn source(&self, shared: &Shared, budget: &Arc<MemoryBudget>) -> ChildSpec {
+    fn source(&self, shared: &Shared, budget: &Arc<MemoryBudget>, faults: &Faults) -> ChildSpec {
+        let tried = shared.tried_source.clone();
+        let factory = tried.map_or_else(
+            || Arc::new(Numbers::new(self.events)) as Arc<dyn SourceFactory>,
+            |tried| faults.source("numbers", tried),
+        );
         let spec = SourceSpec {
             name: "numbers".into(),
-            factory: Arc::new(Numbers(self.events)),
+            factory,
             router: shared.router.clone(),
             types: shared.types.clone(),
             budget: budget.clone(),
