@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
+use crate::admin_client::AdminError;
 use crate::app;
 use crate::components::{Components, Kind};
 use crate::config::{self, Config, Problems};
@@ -252,6 +253,20 @@ impl Entry {
         }
         text.push('\n');
         text
+    }
+}
+
+/// Prints what a running process has answered, or why there is no answer.
+fn print_answer(answer: Result<String, AdminError>) -> ExitCode {
+    match answer {
+        Ok(text) => {
+            print(&mut io::stdout(), &text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            print(&mut io::stderr(), &error.to_string());
+            error.exit_code()
+        }
     }
 }
 

@@ -22,8 +22,9 @@ impl HandlerActor {
         let (Some(work), Some(handler)) = (&self.work, &mut self.handler) else {
             return;
         };
-        let index = work.next;
-        if work.used_up == Some(index) {
+        let (index, failures) = (work.next, work.failures());
+        if failures >= self.spec.attempts {
+            // A lost predecessor has used its attempts up.
             return self.give_up();
         }
         let call = self.calls.get() + 1;
@@ -35,7 +36,7 @@ impl HandlerActor {
                 let mark = self.output.mark();
                 let mut output = self.output.for_event(batch, index);
                 let event = batch.event(index);
-                let is_last = self.spec.attempts == 1 || work.last_try == Some(index);
+                let is_last = failures + 1 == self.spec.attempts;
                 let attempt = || handler.handle(&event, &mut output);
                 match guard::guard_if_last(is_last, "handler", &self.spec.handler, attempt) {
                     Ok(Ok(())) => self.handled(mark.emitted()),
@@ -130,9 +131,9 @@ impl HandlerActor {
         if is_conditional {
             self.output.emit_input(work.batch(), work.next, decision);
         }
-        work.next += 1;
         // The slot remembers the attempts at one event only: this one's go with the commit, before another one fails.
-        self.must_commit |= std::mem::take(&mut self.has_failed);
+        self.must_commit |= work.failures() > 0;
+        work.next += 1;
         if self.is_probing() {
             self.tell_breaker(None);
         }
@@ -213,7 +214,6 @@ impl HandlerActor {
         backtrace: Option<Arc<Backtrace>>,
     ) -> Option<u32> {
         let work = self.work.as_mut()?;
-        self.has_failed = true;
         self.stats.errors.add(1);
         let class = match error {
             HandlerError::Timeout(_) => FailureClass::Timeout,
@@ -224,9 +224,7 @@ impl HandlerActor {
         let failures = self
             .slot
             .add_failure_of(generation, work.shipment(), work.next, attempt)?;
-        if failures.checked_add(1) == Some(self.spec.attempts) {
-            work.last_try = Some(work.next);
-        }
+        work.failed = Some((work.next, failures));
         Some(failures)
     }
 
@@ -283,7 +281,6 @@ impl HandlerActor {
             Destination::DeadLetter(Box::new(failure)),
         );
         work.next += 1;
-        self.has_failed = false;
         self.must_commit = true;
         self.tell_breaker(Some(attempts));
     }

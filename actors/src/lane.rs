@@ -50,8 +50,6 @@ pub struct HandlerActor {
     /// It lets others run and goes on by itself. More than one such turn at a time would add up to no turn at all.
     is_yielding: bool,
     is_stopping: bool,
-    /// An attempt at the current event has failed.
-    pub(crate) has_failed: bool,
     /// What is handled is to be handed on before the next event.
     pub(crate) must_commit: bool,
     turn: Turn,
@@ -88,7 +86,6 @@ impl HandlerActor {
             is_waiting: false,
             is_yielding: false,
             is_stopping: false,
-            has_failed: false,
             must_commit: false,
             turn: Turn::default(),
             lifeline,
@@ -195,13 +192,7 @@ impl HandlerActor {
         {
             let mut work = Work::new(deliver);
             if work.is_resent() {
-                let failed = self.slot.failed_before(work.shipment());
-                let event_with = |is: fn(u32, u32) -> bool| {
-                    let failed = failed.filter(|(_, failures)| is(*failures, self.spec.attempts));
-                    failed.map(|(index, _)| index)
-                };
-                work.used_up = event_with(|failures, attempts| failures >= attempts);
-                work.last_try = event_with(|failures, attempts| failures + 1 == attempts);
+                work.failed = self.slot.failed_before(work.shipment());
             }
             let events = u32::try_from(work.batch().len()).unwrap_or(u32::MAX);
             let waited = work.shipment().sent_at.elapsed();
@@ -288,7 +279,8 @@ impl actix::Handler<Deliver> for HandlerActor {
 
     fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        if deliver.is_stale() {
+        if !self.slot.is_in_charge(self.turn_in_slot.generation) {
+            // The one that is has got it as well.
             return self.give_way(ctx);
         }
         if deliver.shipment().receive() {

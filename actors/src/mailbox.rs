@@ -4,7 +4,7 @@
 //! its actor. So a sender never sends without a credit, and the inlet keeps each batch until the receiver has settled it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,8 +25,6 @@ pub const MESSAGES_PER_TURN_MAX: u32 = 64;
 pub struct Deliver {
     shipment: Arc<Shipment>,
     inlet: Arc<Inlet>,
-    /// The inlet's generation that it was sent to.
-    generation: u64,
     is_resent: bool,
 }
 
@@ -39,11 +37,6 @@ impl Deliver {
     /// The events, and how far they are.
     pub(crate) fn shipment(&self) -> &Arc<Shipment> {
         &self.shipment
-    }
-
-    /// Whether another actor has taken the place of the one that it was sent to, and has got it as well: not to be touched.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.generation != self.inlet.generation()
     }
 
     /// Whether an actor before this one had it in its hands.
@@ -153,7 +146,6 @@ impl Drop for Custody {
 pub struct Inlet {
     // Shared and locked, because senders and the receiver are on different threads; held for moments only.
     state: Mutex<InletState>,
-    generation: AtomicU64,
 }
 
 /// What was sent to an actor and is not settled: each batch holds a credit of its sender.
@@ -189,7 +181,7 @@ impl Inlet {
     /// Puts an actor behind the inlet and sends it, in order, what the one before has not settled.
     pub fn open(self: &Arc<Self>, receiver: Recipient<Deliver>) {
         let mut state = self.lock();
-        let is_resent = self.generation.fetch_add(1, Ordering::AcqRel) > 0;
+        let is_resent = state.receiver.is_some();
         for sent in &state.window {
             self.post(&receiver, &sent.shipment, is_resent);
         }
@@ -218,7 +210,6 @@ impl Inlet {
         receiver.do_send(Deliver {
             shipment: Arc::clone(shipment),
             inlet: Arc::clone(self),
-            generation: self.generation(),
             is_resent,
         });
     }
@@ -255,11 +246,6 @@ impl Inlet {
                 .next()
                 .map(|shipment| shipment.sent_at.elapsed()),
         }
-    }
-
-    /// Grows with each actor that is put behind the inlet.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, InletState> {

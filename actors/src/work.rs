@@ -13,18 +13,15 @@ pub(crate) struct Work {
     deliver: Deliver,
     /// The event being handled.
     pub(crate) next: usize,
-    /// An event whose attempts a lost predecessor has used up.
-    pub(crate) used_up: Option<usize>,
-    /// An event whose next attempt is its last one.
-    pub(crate) last_try: Option<usize>,
+    /// The event that failed last and how often it did, under a lost predecessor or this actor.
+    pub(crate) failed: Option<(usize, u32)>,
 }
 
 impl Work {
     pub(crate) fn new(deliver: Deliver) -> Self {
         Self {
             next: deliver.shipment().committed(),
-            used_up: None,
-            last_try: None,
+            failed: None,
             deliver,
         }
     }
@@ -39,6 +36,14 @@ impl Work {
 
     pub(crate) fn batch(&self) -> &EventBatch {
         &self.deliver.shipment().batch
+    }
+
+    /// Failed attempts at the current event.
+    pub(crate) fn failures(&self) -> u32 {
+        match self.failed {
+            Some((index, failures)) if index == self.next => failures,
+            _ => 0,
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {

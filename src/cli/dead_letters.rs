@@ -1,12 +1,11 @@
 //! `veltrix dead-letters`: the events that a running process has given up, as a table or one in full.
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{OutputFormat, print};
+use super::{OutputFormat, print_answer};
 use crate::admin_client::{AdminArgs, AdminClient, AdminError};
 use crate::components::Components;
 
@@ -59,16 +58,7 @@ pub(super) enum DeadLetters {
 impl DeadLetters {
     /// Asks the process and prints its answer.
     pub(super) fn run(self, components: &Components) -> ExitCode {
-        match self.ask(components) {
-            Ok(text) => {
-                print(&mut io::stdout(), &text);
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                print(&mut io::stderr(), &error.to_string());
-                error.exit_code()
-            }
-        }
+        print_answer(self.ask(components))
     }
 
     fn ask(self, components: &Components) -> Result<String, AdminError> {

@@ -1,11 +1,10 @@
 //! `veltrix top`: the supervision tree of a running process as a table.
 
-use std::io;
 use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::{OutputFormat, print};
+use super::{OutputFormat, print_answer};
 use crate::admin_client::{AdminArgs, AdminClient, AdminError};
 use crate::components::Components;
 
@@ -28,16 +27,7 @@ impl Top {
     /// Asks the process and prints its answer.
     pub(super) fn run(self, components: &Components) -> ExitCode {
         debug_assert!(self.once, "the command line is refused without it");
-        match self.ask(components) {
-            Ok(text) => {
-                print(&mut io::stdout(), &text);
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                print(&mut io::stderr(), &error.to_string());
-                error.exit_code()
-            }
-        }
+        print_answer(self.ask(components))
     }
 
     fn ask(self, components: &Components) -> Result<String, AdminError> {
