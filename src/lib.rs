@@ -14,6 +14,7 @@ pub mod config;
 mod expression;
 mod handlers;
 mod http_client;
+pub mod journal;
 mod lines;
 mod native;
 mod sinks;

@@ -23,6 +23,7 @@ mod derive;
 mod envelope;
 mod event;
 mod faults;
+mod finished;
 mod guard;
 mod handler;
 mod key;
@@ -81,6 +82,7 @@ pub use dead_letter_store::{DeadLetter, DeadLetterLimits, DeadLetterPage, DeadLe
 pub use envelope::{ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DEPTH_MAX, EnvelopeError};
 pub use event::{Event, EventRecord};
 pub use faults::{FaultAction, FaultPlan, FaultPoint, Faults, Injection, Only, PointPattern, When};
+pub use finished::Finished;
 pub use guard::Panic;
 pub use handler::{
     AsyncHandler, Handler, HandlerError, HandlerFactory, LaneHandler, Refusal, Reply, ReplyResult,

@@ -1,0 +1,223 @@
+//! A real directory as the log's storage.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::storage::Storage;
+
+/// Pieces that one `pwritev` takes (`IOV_MAX` of Linux).
+const PIECES_PER_WRITE_MAX: usize = 1_024;
+/// Bytes of zeros written at once where the file system cannot reserve room.
+const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// A directory, `0700`, whose files are `0600`. What is opened is found from its descriptor, so that it may be moved.
+#[derive(Debug)]
+pub struct DiskStorage {
+    directory: File,
+    path: PathBuf,
+    is_read_only: bool,
+}
+
+impl DiskStorage {
+    /// The directory at `path`, which is made (not its parents) unless it is there.
+    ///
+    /// # Errors
+    /// The directory cannot be made, or not be opened.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        match rustix::fs::mkdirat(CWD, path, Mode::RWXU) {
+            Ok(()) => {
+                let parent = path
+                    .parent()
+                    .filter(|parent| !parent.as_os_str().is_empty());
+                File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+            }
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Self::at(path, false)
+    }
+
+    /// The directory at `path`, in which nothing can be changed.
+    ///
+    /// # Errors
+    /// The directory cannot be opened.
+    pub fn read_only(path: &Path) -> io::Result<Self> {
+        Self::at(path, true)
+    }
+
+    fn at(path: &Path, is_read_only: bool) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self {
+            directory: rustix::fs::openat(CWD, path, flags, Mode::empty())?.into(),
+            path: path.to_owned(),
+            is_read_only,
+        })
+    }
+
+    /// The path by which it was opened, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(rustix::fs::openat(&self.directory, name, flags, mode)?.into())
+    }
+}
+
+impl Storage for DiskStorage {
+    type File = File;
+
+    fn list(&mut self, folder: Option<&str>) -> io::Result<Vec<(String, u64)>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let name = folder.unwrap_or(".");
+        let directory = match rustix::fs::openat(&self.directory, name, flags, Mode::empty()) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) if folder.is_some() => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut files = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&directory)? {
+            let entry = entry?;
+            // What is not UTF-8 is none of ours.
+            let Ok(name) = entry.file_name().to_str() else {
+                continue;
+            };
+            let status = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if rustix::fs::FileType::from_raw_mode(status.st_mode).is_file() {
+                files.push((name.to_owned(), u64::try_from(status.st_size).unwrap_or(0)));
+            }
+        }
+        Ok(files)
+    }
+
+    fn create_folder(&mut self, name: &str) -> io::Result<()> {
+        match rustix::fs::mkdirat(&self.directory, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<File> {
+        self.open_with(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    fn open(&mut self, name: &str) -> io::Result<File> {
+        match self.is_read_only {
+            true => self.open_with(name, OFlags::RDONLY),
+            false => self.open_with(name, OFlags::RDWR),
+        }
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()).map_err(Into::into)
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        rustix::fs::fsync(&self.directory).map_err(Into::into)
+    }
+
+    fn allocate(&mut self, file: &File, bytes: u64) -> io::Result<()> {
+        let reserve = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes);
+        match rustix::io::retry_on_intr(reserve) {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP) => write_zeros(file, bytes),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn truncate(&mut self, file: &File, bytes: u64) -> io::Result<()> {
+        file.set_len(bytes)
+    }
+
+    fn read_at(&mut self, file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+    }
+
+    fn write_at(&mut self, file: &File, offset: u64, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let pieces = &pieces[..pieces.len().min(PIECES_PER_WRITE_MAX)];
+        rustix::io::pwritev(file, pieces, offset).map_err(Into::into)
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+}
+
+/// Takes the room by writing, from the end of the file on, where it cannot be reserved otherwise.
+fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
+    let mut offset = file.metadata()?.len();
+    while offset < bytes {
+        let count = (bytes - offset).min(ZEROS.len() as u64) as usize;
+        std::os::unix::fs::FileExt::write_all_at(file, &ZEROS[..count], offset)?;
+        offset += count as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn storage() -> (tempfile::TempDir, DiskStorage) {
+        let parent = tempfile::tempdir().unwrap();
+        let storage = DiskStorage::create(&parent.path().join("journal")).unwrap();
+        (parent, storage)
+    }
+
+    #[test]
+    fn only_the_owner_may_read_what_it_makes() {
+        let (parent, mut storage) = storage();
+        storage.create("a").unwrap();
+        storage.create_folder("quarantine").unwrap();
+        storage.create_folder("quarantine").unwrap();
+        storage.create("quarantine/b").unwrap();
+        let mode = |name: &str| {
+            let path = parent.path().join("journal").join(name);
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!((mode(""), mode("a")), (0o700, 0o600));
+        assert_eq!((mode("quarantine"), mode("quarantine/b")), (0o700, 0o600));
+        assert_eq!(storage.list(None).unwrap(), [("a".to_owned(), 0)]);
+        assert_eq!(storage.list(Some("quarantine")).unwrap().len(), 1);
+        assert!(storage.list(Some("absent")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn room_is_reserved_zeroed_and_given_back() {
+        let (_parent, mut storage) = storage();
+        let file = storage.create("a").unwrap();
+        storage.allocate(&file, 10_000).unwrap();
+        storage
+            .write_at(&file, 3, &[IoSlice::new(b"ab"), IoSlice::new(b"cd")])
+            .unwrap();
+        storage.sync(&file).unwrap();
+        storage.sync_directory().unwrap();
+        let mut bytes = [1; 8];
+        assert_eq!(storage.read_at(&file, 0, &mut bytes).unwrap(), 8);
+        assert_eq!(&bytes, b"\0\0\0abcd\0");
+        storage.truncate(&file, 5).unwrap();
+        assert_eq!(storage.list(None).unwrap(), [("a".to_owned(), 5)]);
+        write_zeros(&file, 200_000).unwrap();
+        assert_eq!(storage.list(None).unwrap(), [("a".to_owned(), 200_000)]);
+        assert!(storage.create("a").is_err());
+        storage.remove("a").unwrap();
+        assert_eq!(storage.read_at(&file, 3, &mut bytes[..2]).unwrap(), 2);
+    }
+
+    #[test]
+    fn more_pieces_than_one_write_takes_are_written_in_part() {
+        let (_parent, mut storage) = storage();
+        let file = storage.create("a").unwrap();
+        let mut pieces = vec![IoSlice::new(b"x"); 3_000];
+        assert_eq!(storage.write_at(&file, 0, &pieces).unwrap(), 1_024);
+        super::super::storage::write_full(&mut storage, &file, 0, &mut pieces).unwrap();
+        assert_eq!(storage.list(None).unwrap(), [("a".to_owned(), 3_000)]);
+    }
+}
