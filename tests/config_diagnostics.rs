@@ -13,11 +13,11 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "sevice: {}",
         "v.yaml:3:1: error: unknown key `sevice`",
-        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, `supervision`, `dead_letters` and `faults`",
+        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, `supervision`, `dead_letters`, `journal` and `faults`",
     ),
     (
-        "journal: { segment: 64MiB }",
-        "v.yaml:3:1: error: `journal` is not supported by this version",
+        "dedupe: { window: 10m }",
+        "v.yaml:3:1: error: `dedupe` is not supported by this version",
         "",
     ),
     (
@@ -405,15 +405,15 @@ const FILES: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "v.yaml",
-        "sources: { in: { type: stdin, durability: journal } }\n",
-        "v.yaml:1:43: error: `sources.in`: `durability: journal` is not supported by this version",
-        "write `durability: none`, which is the default",
+        "sources: { in: { type: stdin, durability: upstream } }\n",
+        "v.yaml:1:43: error: `sources.in`: a source of type `stdin` has no `durability: upstream`",
+        "it knows `journal` and `none`",
     ),
     (
         "v.yaml",
-        "sources: { in: { type: file, path: x, durability: upstream } }\n",
-        "v.yaml:1:51: error: `sources.in`: `durability: upstream` is not supported by this version",
-        "write `durability: none`, which is the default",
+        "sources: { in: { type: stdin } }\njournal: { segment: 64KiB }\n",
+        "v.yaml:2:21: error: `journal.segment`: `64KiB` is less than 1MiB",
+        "give 1MiB or more",
     ),
     (
         "v.yaml",

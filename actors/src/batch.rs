@@ -44,7 +44,7 @@ impl Drop for Arena {
 }
 
 /// Events on their way: records, and the arenas and origins that they point to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct EventBatch {
     records: Vec<EventRecord>,
     arenas: Shared<Arena>,
@@ -103,6 +103,21 @@ impl EventBatch {
         self.records
             .iter()
             .map(|record| Event::new(record, self.arenas[usize::from(record.arena)].text()))
+    }
+
+    /// The text of all events, as pieces that are as long as possible: each is one or more lines with nothing but a newline
+    /// between them, and none after the last.
+    pub fn runs(&self) -> impl Iterator<Item = &str> {
+        self.records
+            .chunk_by(|a, b| {
+                let text = self.arenas[usize::from(a.arena)].text().as_bytes();
+                let end = a.line_range().end;
+                a.arena == b.arena && b.line_range().start == end + 1 && text[end] == b'\n'
+            })
+            .map(|run| {
+                let lines = run[0].line_range().start..run[run.len() - 1].line_range().end;
+                &self.arenas[usize::from(run[0].arena)].text()[lines]
+            })
     }
 
     /// Reports all events as done, each to its origin.

@@ -247,7 +247,7 @@ mod tests {
     fn send(event: &str, spec: &DeadLetterSpec, inlet: &Arc<Inlet>) {
         let mut intake = Intake::over(String::new());
         intake.push_line(event, &mut detached_types()).unwrap();
-        let origin = Origin::accepted(1, event.len(), spec.registry.source("s"));
+        let origin = Origin::accepted(1, event.len(), spec.registry.source("s"), None);
         let arena = Arc::new(Arena::new(intake.text, &MemoryBudget::new(1_000)));
         let owner: Recipient<OutletReady> = Sender.start().recipient();
         let mut outlet = Outlet::new(inlet.clone(), owner, 0, &spec.registry, None);

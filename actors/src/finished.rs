@@ -79,6 +79,17 @@ impl Finished {
             .next_back()
             .is_some_and(|(_, &end)| end >= range.end)
     }
+
+    /// How many numbers of `range` are not finished.
+    pub fn missing(&self, range: Range<u64>) -> u64 {
+        let start = range.start.max(self.prefix);
+        let within = |found: Range<u64>| {
+            let end = found.end.min(range.end);
+            end.saturating_sub(found.start.max(start))
+        };
+        let found: u64 = self.ranges().map(within).sum();
+        range.end.saturating_sub(start) - found
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +135,8 @@ mod tests {
                 last = range.end;
             }
             prop_assert_eq!(finished.end(), last);
+            let missing = (7..50u64).filter(|number| !numbers.contains(number)).count() as u64;
+            prop_assert_eq!(finished.missing(7..50), missing);
         }
     }
 }

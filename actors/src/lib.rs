@@ -26,6 +26,9 @@ mod faults;
 mod finished;
 mod guard;
 mod handler;
+mod journal;
+mod journal_actor;
+mod journal_stats;
 mod key;
 mod lane;
 mod lane_breaker;
@@ -42,8 +45,10 @@ mod output;
 mod panic_hook;
 mod pattern;
 mod plain_envelope;
+mod receipt;
 mod route_table;
 mod router;
+mod shared_finished;
 mod shipment;
 mod sink;
 mod sink_actor;
@@ -51,8 +56,10 @@ mod sink_watch;
 mod source;
 mod source_actor;
 mod source_port;
+mod source_stats;
 mod start;
 mod stats;
+mod submitter;
 mod supervision;
 mod timestamp;
 mod trial;
@@ -87,6 +94,9 @@ pub use guard::Panic;
 pub use handler::{
     AsyncHandler, Handler, HandlerError, HandlerFactory, LaneHandler, Refusal, Reply, ReplyResult,
 };
+pub use journal::{Journal, JournalFactory, JournalFailure, JournalRefusal, Stored};
+pub use journal_actor::{JournalActor, JournalSpec};
+pub use journal_stats::JournalStats;
 pub use key::KeySelector;
 pub use lane::HandlerActor;
 pub use lane_slot::LaneSlot;
@@ -98,18 +108,25 @@ pub use outlet::Outlet;
 pub use output::{Output, RESULT_BYTES_MAX, RESULTS_PER_EVENT_MAX};
 pub use panic_hook::{install_panic_hook, panics_total};
 pub use pattern::{PatternError, Segment, TypePattern};
+pub use receipt::Admission;
 pub use route_table::{HandlerIndex, RouteTable};
 pub use router::{Route, RouterActor, RouterSpec, Unmatched};
+pub use shared_finished::SharedFinished;
 pub use sink::{AnySink, AsyncSink, Consignment, DeliveryError, RetryPolicy, Sink, SinkFactory};
 pub use sink_actor::{SINK_ATTEMPTS_MAX, SinkActor, SinkSpec};
 pub use sink_watch::{SINK_HANG_TIMEOUT, WatchedSink};
-pub use source::{Source, SourceFactory, SourceSpec};
-pub use source_actor::SourceActor;
-pub use source_port::{Admission, SUBMITTED_EVENTS_MAX, SourcePort, Submitter};
-pub use start::{
-    start_dead_letters, start_lane, start_router, start_sink, start_source, start_supervisor,
+pub use source::{
+    Durability, DurabilityKind, Source, SourceFactory, SourcePlace, SourceSpec, Upstream,
 };
-pub use stats::{HandlerStats, InFlight, Registry, SinkStats, SourceStats};
+pub use source_actor::SourceActor;
+pub use source_port::{SUBMITTED_EVENTS_MAX, SourcePort};
+pub use source_stats::{InFlight, SourceStats};
+pub use start::{
+    start_dead_letters, start_journal, start_lane, start_router, start_sink, start_source,
+    start_supervisor,
+};
+pub use stats::{HandlerStats, Registry, SinkStats};
+pub use submitter::Submitter;
 pub use supervision::{
     AutoShutdown, Backoff, ChildEvent, ChildHandle, ChildSpec, ExitReason, Lifeline, Restart,
     RestartBudget, RootWatch, StartError, Stop, Strategy, Supervisor,

@@ -162,6 +162,7 @@ pub struct Backlog {
 #[derive(Debug, Default)]
 struct InletState {
     receiver: Option<Recipient<Deliver>>,
+    is_closed: bool,
     /// Sent and not settled, in order. Bounded by the senders' credits.
     window: VecDeque<Sent>,
 }
@@ -188,14 +189,28 @@ impl Inlet {
         state.receiver = Some(receiver);
     }
 
-    /// Keeps the batch, and sends it if somebody listens.
+    /// Keeps the batch, and sends it if somebody listens. Behind a closed inlet it is dropped, and its sender gets the credit.
     pub(crate) fn send(self: &Arc<Self>, shipment: Shipment, custody: Custody) {
         let shipment = Arc::new(shipment);
         let mut state = self.lock();
+        if state.is_closed {
+            // Not under the lock: whoever gets the credit may send again at once.
+            drop(state);
+            return;
+        }
         if let Some(receiver) = &state.receiver {
             self.post(receiver, &shipment, false);
         }
         state.window.push_back(Sent { shipment, custody });
+    }
+
+    /// Nobody will ever listen here again. Returns what is not settled.
+    pub(crate) fn close(&self) -> Vec<Arc<Shipment>> {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let window = std::mem::take(&mut state.window);
+        drop(state);
+        window.into_iter().map(|sent| sent.shipment).collect()
     }
 
     /// To be called with the lock held, so that the order of messages is that of the window.

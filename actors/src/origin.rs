@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
-use crate::stats::SourceStats;
+use crate::receipt::{Admission, Receipt};
+use crate::shared_finished::SharedFinished;
+use crate::source_stats::SourceStats;
 
 /// Counts the unfinished pieces of one intake (of a source, or of results that go round again).
 ///
@@ -22,10 +24,30 @@ pub struct Origin {
 
 #[derive(Debug)]
 enum Whose {
-    /// A source's intake, of so many bytes.
-    Source(Arc<SourceStats>, usize),
+    Source(SourceIntake),
     /// Results that came round: when they are done, so are the pieces that they stand for.
     Parents(Vec<(Arc<Origin>, i64)>),
+}
+
+/// Some events that a source took in at once, or that were read back from the journal.
+#[derive(Debug)]
+struct SourceIntake {
+    source: Arc<SourceStats>,
+    bytes: usize,
+    /// Veltrix answers for them; before, they are on their way into the journal.
+    is_accepted: AtomicBool,
+    /// Whoever waits for that.
+    receipt: Option<Arc<Receipt>>,
+    /// Where they are noted once they are finished.
+    mark: OnceLock<Mark>,
+}
+
+/// The numbers of some events, and the set that gets them once they are finished.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) finished: Arc<SharedFinished>,
+    /// The number of the first event.
+    pub(crate) first: u64,
 }
 
 /// Set in an event's undecided count once a conditional handler took it.
@@ -33,9 +55,35 @@ const TAKEN: u32 = 1 << 31;
 
 impl Origin {
     /// An origin of `events` events of `bytes` together that the source has just accepted.
-    pub(crate) fn accepted(events: usize, bytes: usize, source: Arc<SourceStats>) -> Arc<Self> {
-        source.accept(events, bytes);
-        Self::new(events, Whose::Source(source, bytes))
+    pub(crate) fn accepted(
+        events: usize,
+        bytes: usize,
+        source: Arc<SourceStats>,
+        mark: Option<Mark>,
+    ) -> Arc<Self> {
+        source.accept(events);
+        Self::of_source(events, bytes, source, true, None, mark)
+    }
+
+    /// An origin of events that are accepted once the journal has stored them.
+    pub(crate) fn submitted(
+        events: usize,
+        bytes: usize,
+        source: Arc<SourceStats>,
+        receipt: Option<Arc<Receipt>>,
+    ) -> Arc<Self> {
+        source.pending.add(signed(events));
+        Self::of_source(events, bytes, source, false, receipt, None)
+    }
+
+    /// An origin of events that were accepted before, and are in memory again.
+    pub(crate) fn read_back(
+        events: usize,
+        bytes: usize,
+        source: Arc<SourceStats>,
+        mark: Mark,
+    ) -> Arc<Self> {
+        Self::of_source(events, bytes, source, true, None, Some(mark))
     }
 
     /// An origin of results that stand for pieces of other origins.
@@ -43,13 +91,94 @@ impl Origin {
         Self::new(events, Whose::Parents(parents))
     }
 
+    fn of_source(
+        events: usize,
+        bytes: usize,
+        source: Arc<SourceStats>,
+        is_accepted: bool,
+        receipt: Option<Arc<Receipt>>,
+        mark: Option<Mark>,
+    ) -> Arc<Self> {
+        source.hold(bytes);
+        let intake = SourceIntake {
+            source,
+            bytes,
+            is_accepted: AtomicBool::new(is_accepted),
+            receipt,
+            mark: mark.map(OnceLock::from).unwrap_or_default(),
+        };
+        Self::new(events, Whose::Source(intake))
+    }
+
     fn new(events: usize, whose: Whose) -> Arc<Self> {
         Arc::new(Self {
-            pieces: AtomicI64::new(i64::try_from(events).expect("batches are small")),
+            pieces: AtomicI64::new(signed(events)),
             events,
             whose,
             undecided: OnceLock::new(),
         })
+    }
+
+    /// The number of events that it began with.
+    pub(crate) fn events(&self) -> usize {
+        self.events
+    }
+
+    /// The source that took the events in; none for results.
+    pub(crate) fn source(&self) -> Option<&Arc<SourceStats>> {
+        match &self.whose {
+            Whose::Source(intake) => Some(&intake.source),
+            Whose::Parents(_) => None,
+        }
+    }
+
+    /// Whether whoever submitted the events would rather be refused than wait for a full disk.
+    pub(crate) fn is_refusable(&self) -> bool {
+        match &self.whose {
+            Whose::Source(intake) => intake
+                .receipt
+                .as_ref()
+                .is_some_and(|receipt| receipt.is_refusable),
+            Whose::Parents(_) => false,
+        }
+    }
+
+    /// The journal has stored the events: they are accepted.
+    pub(crate) fn store(&self, mark: Mark) {
+        if let Whose::Source(intake) = &self.whose
+            && !intake.is_accepted.swap(true, Ordering::AcqRel)
+        {
+            intake.mark.get_or_init(|| mark);
+            // In this order: who waits for the end of both must not find both at zero in between.
+            intake.source.accept(self.events);
+            intake.source.pending.add(-signed(self.events));
+            if let Some(receipt) = &intake.receipt {
+                receipt.accept_part();
+            }
+        }
+    }
+
+    /// The journal cannot store the events: they are not accepted, and nobody waits for them.
+    pub(crate) fn reject(&self, admission: Admission) {
+        if let Whose::Source(intake) = &self.whose
+            && !intake.is_accepted.load(Ordering::Acquire)
+            && self.pieces.swap(0, Ordering::AcqRel) != 0
+        {
+            let reason = match admission {
+                Admission::Full => "journal_full",
+                _ => "journal_failed",
+            };
+            intake.source.reject(reason, self.events);
+            intake.withdraw(self.events, admission);
+        }
+    }
+
+    /// The stored events leave memory, to be read back from the journal.
+    pub(crate) fn park(&self) {
+        if let Whose::Source(intake) = &self.whose {
+            self.pieces.store(0, Ordering::Release);
+            intake.source.let_go(intake.bytes);
+        }
     }
 
     /// Adds pieces, or takes finished ones off.
@@ -61,7 +190,13 @@ impl Origin {
 
     fn finish(&self) {
         match &self.whose {
-            Whose::Source(source, bytes) => source.finish(self.events, *bytes),
+            Whose::Source(intake) => {
+                if let Some(Mark { finished, first }) = intake.mark.get() {
+                    finished.insert(*first..first + self.events as u64);
+                }
+                intake.source.let_go(intake.bytes);
+                intake.source.finish(self.events);
+            }
             Whose::Parents(parents) => {
                 for (parent, pieces) in parents {
                     parent.add(-pieces);
@@ -95,18 +230,37 @@ impl Origin {
     }
 }
 
+impl SourceIntake {
+    /// The events are nobody's any more: they were never accepted.
+    fn withdraw(&self, events: usize, admission: Admission) {
+        self.source.let_go(self.bytes);
+        self.source.pending.add(-signed(events));
+        if let Some(receipt) = &self.receipt {
+            receipt.answer(admission);
+        }
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).expect("batches are small")
+}
+
 impl Drop for Origin {
     fn drop(&mut self) {
         if *self.pieces.get_mut() == 0 {
             return;
         }
         match &self.whose {
-            Whose::Source(source, bytes) => {
+            Whose::Source(intake) if !intake.is_accepted.load(Ordering::Acquire) => {
+                intake.withdraw(self.events, Admission::Failed);
+            }
+            Whose::Source(intake) => {
                 tracing::error!(
                     events = self.events,
                     "a batch vanished unfinished, its events are counted as lost"
                 );
-                source.lose(self.events, *bytes);
+                intake.source.let_go(intake.bytes);
+                intake.source.lose(self.events);
             }
             // The parents keep the pieces and report the loss themselves.
             Whose::Parents(_) => {}
@@ -123,7 +277,7 @@ mod tests {
     fn an_intake_is_finished_when_its_last_piece_is() {
         let registry = Registry::default();
         let source = registry.source("s");
-        let origin = Origin::accepted(2, 20, source.clone());
+        let origin = Origin::accepted(2, 20, source.clone(), None);
         origin.add(3);
         origin.add(-4);
         assert_eq!((source.finished.get(), registry.in_flight.get()), (0, 2));
@@ -137,7 +291,7 @@ mod tests {
     fn results_that_went_round_finish_what_they_stand_for() {
         let registry = Registry::default();
         let source = registry.source("s");
-        let origin = Origin::accepted(1, 10, source.clone());
+        let origin = Origin::accepted(1, 10, source.clone(), None);
         let results = Origin::of_results(1, vec![(origin, 1)]);
         results.add(-1);
         assert_eq!(source.finished.get(), 1);
@@ -146,7 +300,7 @@ mod tests {
     #[test]
     fn a_vanished_batch_shows_as_an_imbalance() {
         let registry = Registry::default();
-        drop(Origin::accepted(3, 30, registry.source("s")));
+        drop(Origin::accepted(3, 30, registry.source("s"), None));
         assert!(!registry.is_balanced());
         assert_eq!(registry.source("s").lost.get(), 3);
     }
@@ -154,7 +308,7 @@ mod tests {
     #[test]
     fn only_the_last_refusal_of_an_untaken_event_reports_it() {
         let registry = Registry::default();
-        let origin = Origin::accepted(2, 20, registry.source("s"));
+        let origin = Origin::accepted(2, 20, registry.source("s"), None);
         origin.expect_decisions(0, 2);
         origin.expect_decisions(1, 2);
         assert!(!origin.refuse(0));
@@ -162,5 +316,38 @@ mod tests {
         origin.take(1);
         assert!(!origin.refuse(1));
         origin.add(-2);
+    }
+
+    #[test]
+    fn what_the_journal_stores_is_accepted_then_and_noted_once_it_is_finished() {
+        let registry = Registry::default();
+        let source = registry.source("s");
+        let (answer, mut answered) = tokio::sync::oneshot::channel();
+        let receipt = Receipt::new(answer, 1, true);
+        let origin = Origin::submitted(2, 20, source.clone(), Some(receipt));
+        assert_eq!((source.accepted.get(), source.pending.get()), (0, 2));
+        assert!(answered.try_recv().is_err());
+        let finished = Arc::new(SharedFinished::default());
+        let mark = Mark {
+            finished: finished.clone(),
+            first: 0,
+        };
+        origin.store(mark);
+        assert_eq!(answered.try_recv(), Ok(Admission::Accepted));
+        assert_eq!((source.accepted.get(), source.pending.get()), (2, 0));
+        origin.add(-2);
+        assert_eq!((finished.prefix(), registry.in_flight.get()), (2, 0));
+    }
+
+    #[test]
+    fn what_is_dropped_before_it_is_stored_was_never_accepted() {
+        let registry = Registry::default();
+        let source = registry.source("s");
+        let (answer, mut answered) = tokio::sync::oneshot::channel();
+        let receipt = Receipt::new(answer, 1, true);
+        drop(Origin::submitted(2, 20, source.clone(), Some(receipt)));
+        assert_eq!(answered.try_recv(), Ok(Admission::Failed));
+        assert_eq!((source.accepted.get(), source.pending.get()), (0, 0));
+        assert!(registry.is_balanced() && source.is_below(1));
     }
 }

@@ -111,6 +111,15 @@ impl Outlet {
         }
     }
 
+    /// Adds a whole batch that stays its sender's as well. Its custody is held as [`Outlet::push`] does.
+    pub(crate) fn forward(&mut self, batch: &EventBatch, taken_from: Option<&Arc<Custody>>) {
+        let is_congested = !self.has_room();
+        self.append(batch.clone());
+        if is_congested && let Some(last) = self.parcels.back_mut() {
+            last.taken_from.extend(taken_from.cloned());
+        }
+    }
+
     /// Whether events can be added without exceeding one full batch.
     pub(crate) fn has_room(&self) -> bool {
         match self.parcels.len() {

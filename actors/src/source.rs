@@ -1,11 +1,14 @@
 //! What a source is: the traits that components implement.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::LocalBoxFuture;
 
 use crate::mailbox::Inlet;
 use crate::memory::MemoryBudget;
+use crate::origin::Mark;
+use crate::shared_finished::SharedFinished;
 use crate::source_port::SourcePort;
 use crate::stats::Registry;
 use crate::supervision::StartError;
@@ -33,21 +36,94 @@ pub trait SourceFactory: Send + Sync {
     fn is_blocking(&self) -> bool {
         false
     }
+
+    /// What accepted events may have behind them; the first is what they have unless the config says otherwise.
+    fn durabilities(&self) -> &'static [DurabilityKind] {
+        &[DurabilityKind::Journal, DurabilityKind::None]
+    }
 }
 
 /// What a source is started with.
 #[derive(Clone)]
 pub struct SourceSpec {
-    /// The source's name.
-    pub name: Arc<str>,
     /// Makes the source.
     pub factory: Arc<dyn SourceFactory>,
-    /// Where its events go in.
-    pub router: Arc<Inlet>,
+    /// Who it is, and where its events go.
+    pub place: SourcePlace,
+}
+
+/// A source's name and surroundings, which its connections share.
+#[derive(Clone)]
+pub struct SourcePlace {
+    /// The source's name.
+    pub name: Arc<str>,
+    /// Where its events go in: at the journal for those that it keeps, else at the router.
+    pub next: Arc<Inlet>,
+    /// What an accepted event has behind it.
+    pub durability: Durability,
     /// The interned types.
     pub types: Arc<TypeTable>,
     /// Charged with the events' bytes.
     pub budget: Arc<MemoryBudget>,
     /// The counts.
     pub registry: Arc<Registry>,
+}
+
+/// What an accepted event may have behind it when the process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DurabilityKind {
+    /// The journal.
+    Journal,
+    /// Where it came from.
+    Upstream,
+    /// Nothing.
+    None,
+}
+
+/// What an accepted event has behind it when the process dies.
+#[derive(Clone, Debug)]
+pub enum Durability {
+    /// Nothing.
+    None,
+    /// The journal: events are accepted once they are on disk.
+    Journal,
+    /// Where it came from: the source takes in again what was not finished.
+    Upstream(Arc<Upstream>),
+}
+
+impl Durability {
+    pub(crate) fn upstream(&self) -> Option<&Upstream> {
+        match self {
+            Self::Upstream(upstream) => Some(upstream),
+            Self::None | Self::Journal => None,
+        }
+    }
+}
+
+/// The events of a source that are kept where they came from: numbered, so that the source knows how far all are finished.
+///
+/// It outlives the source's actors, whose events may be finished after them.
+#[derive(Debug, Default)]
+pub struct Upstream {
+    // Written by the source's actor only; whoever finishes events is on another thread.
+    submitted: AtomicU64,
+    finished: Arc<SharedFinished>,
+}
+
+impl Upstream {
+    /// The numbers of the next events.
+    pub(crate) fn mark(&self, events: usize) -> Mark {
+        Mark {
+            finished: self.finished.clone(),
+            first: self.submitted.fetch_add(events as u64, Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn submitted(&self) -> u64 {
+        self.submitted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn finished(&self) -> u64 {
+        self.finished.prefix()
+    }
 }

@@ -7,8 +7,10 @@ use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context,
 
 use crate::guard::{self, Panic};
 use crate::mailbox::{OutletReady, Turn};
+use crate::receipt::Admission;
 use crate::source::{Source, SourceFactory, SourceSpec};
-use crate::source_port::{Admission, SUBMITTED_EVENTS_MAX, SourcePort, Submit};
+use crate::source_port::{SUBMITTED_EVENTS_MAX, SourcePort};
+use crate::submitter::Submit;
 use crate::supervision::{Lifeline, StartError, Stop};
 
 /// Runs one source, or one connection.
@@ -38,14 +40,7 @@ impl SourceActor {
         Self {
             source: None,
             factory: Some(spec.factory),
-            port: SourcePort::new(
-                spec.name,
-                spec.router,
-                spec.types,
-                spec.budget,
-                spec.registry,
-                ctx,
-            ),
+            port: SourcePort::new(spec.place, ctx),
             waits_for_finished: true,
             phase: Phase::Running,
             turn: Turn::default(),
@@ -116,7 +111,7 @@ impl SourceActor {
             return;
         }
         let stats = self.port.stats().clone();
-        let finished = async move { stats.in_flight.drained().await };
+        let finished = async move { stats.drained().await };
         ctx.spawn(actix::fut::wrap_future::<_, Self>(finished).map(|(), _, ctx| ctx.stop()));
     }
 
@@ -192,18 +187,19 @@ impl Handler<Submit> for SourceActor {
 
     fn handle(&mut self, submit: Submit, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        let admission = if self.phase != Phase::Running {
+        let refusal = if self.phase != Phase::Running {
             Admission::Closing
         } else if self.port.shared.outlet.borrow().gathered() >= SUBMITTED_EVENTS_MAX {
             Admission::Busy
         } else {
-            self.port.submit(submit.intake);
+            self.port
+                .submit_answered(submit.intake, submit.answer, true);
             if let Some(pause) = self.port.take_pause() {
                 ctx.wait(actix::fut::wrap_future(tokio::time::sleep(pause)));
             }
-            Admission::Accepted
+            return;
         };
-        if submit.answer.send(admission).is_err() {
+        if submit.answer.send(refusal).is_err() {
             tracing::debug!(
                 source = self.port.name(),
                 "nobody waits for an answer any more"
@@ -228,6 +224,7 @@ mod tests {
 
     use super::*;
     use crate::memory::MemoryBudget;
+    use crate::source::{Durability, SourcePlace};
 
     /// A connection that panics when it is dropped.
     struct Bomb;
@@ -246,14 +243,15 @@ mod tests {
 
     #[actix::test]
     async fn a_connection_that_panics_when_its_actor_is_lost_before_it_runs_ends_nothing_else() {
-        let port = SourcePort::new(
-            "x".into(),
-            Arc::default(),
-            Arc::default(),
-            MemoryBudget::new(1),
-            Arc::default(),
-            &Context::new(),
-        );
+        let place = SourcePlace {
+            name: "x".into(),
+            next: Arc::default(),
+            durability: Durability::None,
+            types: Arc::default(),
+            budget: MemoryBudget::new(1),
+            registry: Arc::default(),
+        };
+        let port = SourcePort::new(place, &Context::new());
         let actor = SourceActor::for_connection(Box::new(Bomb), port);
         let lost = catch_unwind(AssertUnwindSafe(|| {
             let _actor = actor;

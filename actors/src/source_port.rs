@@ -5,27 +5,26 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, AsyncContext, Context, Message, Recipient};
+use actix::prelude::{Actor, AsyncContext, Context, Recipient};
 use futures::FutureExt;
 use tokio::sync::{Notify, oneshot};
 
-use crate::batch::{Arena, EventBatch, Intake};
+use crate::batch::{Arena, BATCH_EVENTS_MAX, EventBatch, Intake};
 use crate::faults::{FaultySource, SourceFaults};
-use crate::mailbox::{Inlet, control};
+use crate::mailbox::Inlet;
 use crate::memory::MemoryBudget;
 use crate::origin::Origin;
 use crate::outlet::Outlet;
-use crate::source::Source;
+use crate::receipt::{Admission, Receipt};
+use crate::source::{Durability, Source, SourcePlace, Upstream};
 use crate::source_actor::SourceActor;
-use crate::stats::{Registry, SourceStats};
+use crate::source_stats::SourceStats;
+use crate::stats::Registry;
+use crate::submitter::{Allowance, Submit, Submitter};
 use crate::types::{TypeCache, TypeTable};
 
 /// Events that may be submitted to a source from other threads and wait for the router; beyond, submitters are told to wait.
 pub const SUBMITTED_EVENTS_MAX: usize = 8_192;
-
-/// What all sources together may hold of the memory budget is one part of so many; the rest is for results of their
-/// events. Each source has an equal share of its own, so that one whose events cannot go on leaves the others theirs.
-const SHARE_DIVISOR: usize = 2;
 
 /// A source's side of its actor: where it submits events, and how it is held back. Lives on the actor's thread.
 #[derive(Clone)]
@@ -36,7 +35,9 @@ pub struct SourcePort {
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) outlet: RefCell<Outlet>,
-    pub(crate) router: Arc<Inlet>,
+    /// Where the events go in next: the router, or the journal.
+    pub(crate) next: Arc<Inlet>,
+    pub(crate) durability: Durability,
     pub(crate) types: Arc<TypeTable>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) registry: Arc<Registry>,
@@ -52,71 +53,6 @@ pub(crate) struct Shared {
     pub(crate) ready: Notify,
     /// Set if faults are injected here.
     faults: OnceCell<Rc<SourceFaults>>,
-}
-
-/// Events from another thread (a web server's worker), and where the answer goes.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Submit {
-    pub(crate) intake: Intake,
-    pub(crate) answer: oneshot::Sender<Admission>,
-}
-
-/// Whether submitted events were taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// Veltrix answers for them from now on.
-    Accepted,
-    /// Too much is waiting; nothing was taken.
-    Busy,
-    /// The source is stopping; nothing was taken.
-    Closing,
-}
-
-/// A handle by which other threads submit events to a source.
-#[derive(Clone)]
-pub struct Submitter {
-    recipient: Recipient<Submit>,
-    allowance: Allowance,
-}
-
-/// What a source may hold of the memory budget.
-#[derive(Clone)]
-struct Allowance {
-    budget: Arc<MemoryBudget>,
-    stats: Arc<SourceStats>,
-    registry: Arc<Registry>,
-}
-
-impl Allowance {
-    fn share_bytes(&self) -> usize {
-        let sources = self.registry.source_count().max(1);
-        // At least one batch, whatever the number of sources.
-        (self.budget.limit_bytes() / SHARE_DIVISOR / sources).max(1)
-    }
-
-    fn has_room(&self) -> bool {
-        self.budget.has_room() && self.stats.is_below(self.share_bytes())
-    }
-
-    /// Waits until there may be room.
-    async fn room(&self) {
-        self.budget.room().await;
-        self.stats.below(self.share_bytes()).await;
-    }
-}
-
-impl Submitter {
-    /// Submits events and waits for the answer.
-    pub async fn submit(&self, intake: Intake) -> Admission {
-        if !self.allowance.has_room() {
-            return Admission::Busy;
-        }
-        let (answer, answered) = oneshot::channel();
-        control(&self.recipient, Submit { intake, answer });
-        // A source that is gone drops the message, and with it the sender of the answer.
-        answered.await.unwrap_or(Admission::Closing)
-    }
 }
 
 impl SourcePort {
@@ -187,24 +123,82 @@ impl SourcePort {
         }
     }
 
-    /// Hands events over; they are accepted from here on. Call it after [`SourcePort::room`].
+    /// Hands events over; they are accepted from here on, or once the journal has stored them. Call it after
+    /// [`SourcePort::room`].
     pub fn submit(&self, mut intake: Intake) {
+        self.strike(&mut intake);
+        self.submit_parts(intake, None);
+    }
+
+    /// As [`SourcePort::submit`]; the answer comes once all events are accepted. A full disk is waited for.
+    pub fn submit_acknowledged(&self, intake: Intake) -> oneshot::Receiver<Admission> {
+        let (answer, answered) = oneshot::channel();
+        self.submit_answered(intake, answer, false);
+        answered
+    }
+
+    /// As [`SourcePort::submit_acknowledged`], except that events may be refused.
+    pub(crate) fn submit_answered(
+        &self,
+        mut intake: Intake,
+        answer: oneshot::Sender<Admission>,
+        is_refusable: bool,
+    ) {
+        self.strike(&mut intake);
+        let is_journaled = matches!(self.shared.durability, Durability::Journal);
+        let parts = if is_journaled {
+            intake.records.len().div_ceil(BATCH_EVENTS_MAX)
+        } else {
+            0
+        };
+        let receipt = Receipt::new(answer, parts, is_refusable);
+        if parts == 0 {
+            self.submit_parts(intake, None);
+            receipt.answer(Admission::Accepted);
+        } else {
+            self.submit_parts(intake, Some(&receipt));
+        }
+    }
+
+    /// Events that were submitted by all actors of a source with `durability: upstream`.
+    pub fn submitted(&self) -> u64 {
+        self.shared
+            .durability
+            .upstream()
+            .map_or(0, Upstream::submitted)
+    }
+
+    /// How many of them are finished without a gap, from the first on.
+    pub fn finished(&self) -> u64 {
+        self.shared
+            .durability
+            .upstream()
+            .map_or(0, Upstream::finished)
+    }
+
+    /// Has injected faults strike.
+    fn strike(&self, intake: &mut Intake) {
+        if let Some(faults) = self.shared.faults.get()
+            && !intake.is_empty()
+        {
+            faults.strike(intake);
+        }
+    }
+
+    fn submit_parts(&self, intake: Intake, receipt: Option<&Arc<Receipt>>) {
         if intake.is_empty() {
             return;
-        }
-        if let Some(faults) = self.shared.faults.get() {
-            faults.strike(&mut intake);
         }
         let Intake { text, mut records } = intake;
         let event_bytes = text.len().div_ceil(records.len());
         let arena = Arc::new(Arena::new(text, &self.shared.budget));
         let mut outlet = self.shared.outlet.borrow_mut();
-        for chunk in records.chunks_mut(crate::batch::BATCH_EVENTS_MAX) {
+        for chunk in records.chunks_mut(BATCH_EVENTS_MAX) {
             for (index, record) in (0..).zip(chunk.iter_mut()) {
                 record.index = index;
             }
             let bytes = chunk.len() * event_bytes;
-            let origin = Origin::accepted(chunk.len(), bytes, self.shared.stats.clone());
+            let origin = self.origin(chunk.len(), bytes, receipt);
             outlet.append(EventBatch::from_parts(
                 chunk.to_vec(),
                 Arc::clone(&arena),
@@ -212,6 +206,17 @@ impl SourcePort {
             ));
         }
         outlet.flush();
+    }
+
+    fn origin(&self, events: usize, bytes: usize, receipt: Option<&Arc<Receipt>>) -> Arc<Origin> {
+        let stats = self.shared.stats.clone();
+        match &self.shared.durability {
+            Durability::None => Origin::accepted(events, bytes, stats, None),
+            Durability::Upstream(upstream) => {
+                Origin::accepted(events, bytes, stats, Some(upstream.mark(events)))
+            }
+            Durability::Journal => Origin::submitted(events, bytes, stats, receipt.cloned()),
+        }
     }
 
     /// Starts an actor for a connection of this source, with credits of its own and the source's counts.
@@ -223,11 +228,14 @@ impl SourcePort {
         let parent = self.clone();
         SourceActor::create(|ctx| {
             let port = SourcePort::new(
-                shared.name.clone(),
-                shared.router.clone(),
-                shared.types.clone(),
-                shared.budget.clone(),
-                shared.registry.clone(),
+                SourcePlace {
+                    name: shared.name.clone(),
+                    next: shared.next.clone(),
+                    durability: shared.durability.clone(),
+                    types: shared.types.clone(),
+                    budget: shared.budget.clone(),
+                    registry: shared.registry.clone(),
+                },
                 ctx,
             );
             let child = port.clone();
@@ -279,21 +287,16 @@ impl SourcePort {
         }
     }
 
-    pub(crate) fn new(
-        name: Arc<str>,
-        router: Arc<Inlet>,
-        types: Arc<TypeTable>,
-        budget: Arc<MemoryBudget>,
-        registry: Arc<Registry>,
-        ctx: &Context<SourceActor>,
-    ) -> Self {
-        let outlet = Outlet::new(
-            router.clone(),
-            ctx.address().recipient(),
-            0,
-            &registry,
-            None,
-        );
+    pub(crate) fn new(place: SourcePlace, ctx: &Context<SourceActor>) -> Self {
+        let SourcePlace {
+            name,
+            next,
+            durability,
+            types,
+            budget,
+            registry,
+        } = place;
+        let outlet = Outlet::new(next.clone(), ctx.address().recipient(), 0, &registry, None);
         let stats = registry.source(&name);
         Self {
             shared: Rc::new(Shared {
@@ -305,7 +308,8 @@ impl SourcePort {
                 stats,
                 name,
                 outlet: RefCell::new(outlet),
-                router,
+                next,
+                durability,
                 types,
                 budget,
                 registry,

@@ -7,6 +7,7 @@ use actix_rt::ArbiterHandle;
 
 use crate::async_sink_actor::AsyncSinkActor;
 use crate::dead_letter_actor::{DeadLetterActor, DeadLetterSpec};
+use crate::journal_actor::{JournalActor, JournalSpec};
 use crate::lane::HandlerActor;
 use crate::lane_slot::LaneSlot;
 use crate::lane_spec::LaneSpec;
@@ -29,6 +30,25 @@ pub fn start_dead_letters(
     on(arbiter, move || {
         let actor = DeadLetterActor::create(|ctx| DeadLetterActor::new(spec, lifeline, ctx));
         inlet.open(actor.recipient());
+    });
+}
+
+/// Opens the journal and starts its actor.
+pub fn start_journal(
+    spec: JournalSpec,
+    inlet: Arc<Inlet>,
+    arbiter: &ArbiterHandle,
+    mut lifeline: Lifeline,
+) {
+    lifeline.status().receives_at(&inlet);
+    on(arbiter, move || match spec.factory.open() {
+        Ok(opened) => {
+            let actor = JournalActor::create(|ctx| {
+                JournalActor::new(spec, opened, inlet.clone(), lifeline, ctx)
+            });
+            inlet.open(actor.recipient());
+        }
+        Err(error) => lifeline.fail(error.to_string()),
     });
 }
 

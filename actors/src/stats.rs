@@ -10,140 +10,8 @@ use tokio::sync::Notify;
 use crate::actor_status::ActorStatuses;
 use crate::call::CallWord;
 use crate::counters::{Counter, Gauge, TimeHistogram};
-
-/// Events accepted and not yet finished, over all sources; the drain waits for zero.
-#[derive(Debug, Default)]
-pub struct InFlight {
-    events: Gauge,
-    empty: Notify,
-}
-
-impl InFlight {
-    pub(crate) fn add(&self, delta: i64) {
-        if self.events.add(delta) == 0 {
-            self.empty.notify_waiters();
-        }
-    }
-
-    /// Events in flight now.
-    pub fn get(&self) -> i64 {
-        self.events.get()
-    }
-
-    /// Waits until nothing is in flight.
-    pub async fn drained(&self) {
-        loop {
-            let empty = self.empty.notified();
-            tokio::pin!(empty);
-            // Registered before the check, so that the last completion in between is not missed.
-            empty.as_mut().enable();
-            if self.get() == 0 {
-                return;
-            }
-            empty.await;
-        }
-    }
-}
-
-/// The ledger of one source: `accepted = finished + in flight`, or events were lost.
-#[derive(Debug, Default)]
-pub struct SourceStats {
-    /// Events and would-be events that arrived.
-    pub received: Counter,
-    /// Events that Veltrix answers for.
-    pub accepted: Counter,
-    /// Events all of whose branches are delivered, dead-lettered or dropped by a named rule.
-    pub finished: Counter,
-    /// Accepted and not finished.
-    pub in_flight: InFlight,
-    /// Accepted, but their batch vanished unfinished: a bug, shown as an imbalance.
-    pub lost: Counter,
-    rejected: DashMap<&'static str, u64>,
-    /// Bytes of the intakes in flight.
-    held_bytes: AtomicUsize,
-    /// Notified when they get fewer.
-    freed: Notify,
-    /// The count over all sources.
-    process: Arc<InFlight>,
-}
-
-impl SourceStats {
-    fn new(process: Arc<InFlight>) -> Self {
-        Self {
-            process,
-            ..Self::default()
-        }
-    }
-
-    /// Takes responsibility for `count` events of `bytes` together.
-    pub(crate) fn accept(&self, count: usize, bytes: usize) {
-        self.held_bytes.fetch_add(bytes, Ordering::SeqCst);
-        self.accepted.add(count);
-        self.move_in_flight(count, 1);
-    }
-
-    pub(crate) fn finish(&self, count: usize, bytes: usize) {
-        self.finished.add(count);
-        self.release(count, bytes);
-    }
-
-    pub(crate) fn lose(&self, count: usize, bytes: usize) {
-        self.lost.add(count);
-        self.release(count, bytes);
-    }
-
-    fn release(&self, count: usize, bytes: usize) {
-        self.move_in_flight(count, -1);
-        self.held_bytes.fetch_sub(bytes, Ordering::SeqCst);
-        self.freed.notify_waiters();
-    }
-
-    /// Whether the source holds less than `share_bytes`.
-    pub(crate) fn is_below(&self, share_bytes: usize) -> bool {
-        self.held_bytes.load(Ordering::SeqCst) < share_bytes
-    }
-
-    /// Waits until the source holds less than `share_bytes`.
-    pub(crate) async fn below(&self, share_bytes: usize) {
-        loop {
-            // Registered before the check, so that a release in between is not missed.
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if self.is_below(share_bytes) {
-                return;
-            }
-            freed.await;
-        }
-    }
-
-    fn move_in_flight(&self, count: usize, sign: i64) {
-        let events = sign * i64::try_from(count).expect("batches are small");
-        self.in_flight.add(events);
-        self.process.add(events);
-    }
-
-    /// Counts `count` refused events under a short stable reason.
-    pub fn reject(&self, reason: &'static str, count: usize) {
-        *self.rejected.entry(reason).or_default() += count as u64;
-    }
-
-    /// Refused events by reason, sorted.
-    pub fn rejected(&self) -> Vec<(&'static str, u64)> {
-        sorted(
-            self.rejected
-                .iter()
-                .map(|entry| (*entry.key(), *entry.value())),
-        )
-    }
-
-    /// Whether every accepted event is accounted for.
-    pub fn is_balanced(&self) -> bool {
-        // Every way out of `in_flight` is either `finish` or `lose`, so the sums can only differ for good by what was
-        // lost; comparing the sums themselves would raise false alarms between two of a running actor's updates.
-        self.lost.get() == 0
-    }
-}
+use crate::journal_stats::JournalStats;
+use crate::source_stats::{InFlight, SourceStats};
 
 /// One handler's counts, over all its lanes.
 #[derive(Debug, Default)]
@@ -237,6 +105,8 @@ pub struct Registry {
     pub credits_in_use: Gauge,
     /// Actors started again after they failed.
     pub restarts: Counter,
+    /// What the journal counts.
+    pub journal: JournalStats,
     /// The actors of the tree.
     pub actors: ActorStatuses,
     sources: DashMap<String, Arc<SourceStats>>,
@@ -257,8 +127,18 @@ impl Registry {
     pub fn source(&self, name: &str) -> Arc<SourceStats> {
         let new = || {
             self.source_count.fetch_add(1, Ordering::Relaxed);
-            Arc::new(SourceStats::new(self.in_flight.clone()))
+            Arc::new(SourceStats::new(name, self.in_flight.clone()))
         };
+        self.sources
+            .entry(name.to_owned())
+            .or_insert_with(new)
+            .clone()
+    }
+
+    /// The counts of a source whose events a process before this one accepted. It is none of those that are waited for
+    /// if the config has it no more.
+    pub(crate) fn former_source(&self, name: &str) -> Arc<SourceStats> {
+        let new = || Arc::new(SourceStats::new(name, self.in_flight.clone()));
         self.sources
             .entry(name.to_owned())
             .or_insert_with(new)

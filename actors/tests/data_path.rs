@@ -9,12 +9,12 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use veltrix_actors::mailbox::{Inlet, control};
 use veltrix_actors::{
-    AnySink, Backoff, ChildSpec, DeadLetterSpec, Event, Handler, HandlerError, HandlerFactory,
-    Intake, KeySelector, LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output, Registry,
-    Restart, RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory,
-    SourcePort, SourceSpec, StartError, Stop, Supervisor, Target, TypePattern, TypeTable,
-    Unmatched, Worker, start_dead_letters, start_lane, start_router, start_sink, start_source,
-    start_supervisor,
+    AnySink, Backoff, ChildSpec, DeadLetterSpec, Durability, Event, Handler, HandlerError,
+    HandlerFactory, Intake, KeySelector, LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget,
+    Output, Registry, Restart, RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec,
+    Source, SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Stop, Supervisor,
+    Target, TypePattern, TypeTable, Unmatched, Worker, start_dead_letters, start_lane,
+    start_router, start_sink, start_source, start_supervisor,
 };
 
 /// Numbered events over a few keys and two types.
@@ -238,12 +238,15 @@ impl Tree {
 
     fn source_child(&self, numbers: Numbers) -> ChildSpec {
         let spec = SourceSpec {
-            name: "numbers".into(),
             factory: Arc::new(numbers),
-            router: self.router.clone(),
-            types: self.types.clone(),
-            budget: self.budget.clone(),
-            registry: self.registry.clone(),
+            place: SourcePlace {
+                name: "numbers".into(),
+                next: self.router.clone(),
+                durability: Durability::None,
+                types: self.types.clone(),
+                budget: self.budget.clone(),
+                registry: self.registry.clone(),
+            },
         };
         child("source", Restart::Transient, move |lifeline| {
             start_source(spec.clone(), &Arbiter::current(), lifeline);

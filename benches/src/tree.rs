@@ -10,11 +10,11 @@ use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AnySink, Backoff, DeadLetterSpec, Event, Handler, HandlerError, HandlerFactory, KeySelector,
-    LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output, Registry, RetryPolicy,
-    RootWatch, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory, SourcePort,
-    SourceSpec, StartError, Target, TypePattern, TypeTable, Unmatched, Worker, start_dead_letters,
-    start_lane, start_router, start_sink, start_source,
+    AnySink, Backoff, DeadLetterSpec, Durability, Event, Handler, HandlerError, HandlerFactory,
+    KeySelector, LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output, Registry,
+    RetryPolicy, RootWatch, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory,
+    SourcePlace, SourcePort, SourceSpec, StartError, Target, TypePattern, TypeTable, Unmatched,
+    Worker, start_dead_letters, start_lane, start_router, start_sink, start_source,
 };
 
 use crate::feed::Feed;
@@ -152,16 +152,20 @@ async fn run_on(
     };
     start_router(router_spec, router.clone(), &core, Lifeline::root().0);
     let start = Arc::new(Mutex::new(None));
+    let factory = FeedFactory {
+        feed: Mutex::new(Some(plan.feed)),
+        start: start.clone(),
+    };
     let source_spec = SourceSpec {
-        name: "feed".into(),
-        factory: Arc::new(FeedFactory {
-            feed: Mutex::new(Some(plan.feed)),
-            start: start.clone(),
-        }),
-        router,
-        types: plan.types,
-        budget,
-        registry: registry.clone(),
+        factory: Arc::new(factory),
+        place: SourcePlace {
+            name: "feed".into(),
+            next: router,
+            durability: Durability::None,
+            types: plan.types,
+            budget,
+            registry: registry.clone(),
+        },
     };
     // Ten thousand lanes take a while to start, which is not what is measured.
     for lane in started {
@@ -171,11 +175,8 @@ async fn run_on(
     start_source(source_spec, &core, lifeline);
     exited.await.context("the source vanished")?;
     let end = Mark::now();
-    let start = start
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .context("the source never ran")?;
-    Ok((start, end))
+    let start = *start.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((start.context("the source never ran")?, end))
 }
 
 fn start_handlers(

@@ -1,13 +1,11 @@
 //! The metrics page in the OpenMetrics text format 1.0.
 
-use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use veltrix_actors::ActorState;
 
-use veltrix_actors::{TIME_BOUNDS, TimeHistogram};
-
 use super::Observed;
+use super::open_metrics::{Page, label, one};
 
 /// The page's media type.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -18,6 +16,7 @@ pub(super) fn render(observed: &Observed) -> String {
     sources(&mut page, observed);
     handlers(&mut page, observed);
     sinks(&mut page, observed);
+    journal(&mut page, observed);
     actors(&mut page, observed);
     process(&mut page, observed);
     page.finish()
@@ -46,6 +45,11 @@ fn sources(page: &mut Page, observed: &Observed) {
         each(|s| s.finished.get()),
     );
     page.counter(
+        "veltrix_source_recovered",
+        "Accepted events that a process before this one had accepted",
+        each(|s| s.recovered.get()),
+    );
+    page.counter(
         "veltrix_source_lost",
         "Accepted events that vanished unfinished: a bug",
         each(|s| s.lost.get()),
@@ -58,6 +62,14 @@ fn sources(page: &mut Page, observed: &Observed) {
             .map(move |(reason, count)| (format!("{name},{}", label("reason", reason)), count))
     });
     page.counter("veltrix_source_rejected", "Refused events", rejected);
+    let pending = sources
+        .iter()
+        .map(|(name, stats)| (label("source", name), stats.pending.get()));
+    page.gauge(
+        "veltrix_source_pending",
+        "Events on their way into the journal, not accepted yet",
+        pending,
+    );
     let in_flight = sources
         .iter()
         .map(|(name, stats)| (label("source", name), stats.in_flight.get()));
@@ -210,6 +222,43 @@ fn sinks(page: &mut Page, observed: &Observed) {
     );
 }
 
+fn journal(page: &mut Page, observed: &Observed) {
+    let journal = &observed.registry.journal;
+    if !journal.is_open() {
+        return;
+    }
+    page.counter(
+        "veltrix_journal_events",
+        "Events written",
+        one(journal.events.get()),
+    );
+    page.counter(
+        "veltrix_journal_bytes",
+        "Bytes of the events written",
+        one(journal.bytes.get()),
+    );
+    page.counter(
+        "veltrix_journal_refused",
+        "Events refused because the journal had no room",
+        one(journal.refused.get()),
+    );
+    page.gauge(
+        "veltrix_journal_backlog",
+        "Stored events to be read back and handled",
+        one(journal.backlog.get()),
+    );
+    page.gauge(
+        "veltrix_journal_full",
+        "1 while the journal has no room",
+        one(u8::from(journal.is_full())),
+    );
+    page.histogram(
+        "veltrix_journal_sync_seconds",
+        "Until a group of events was on disk",
+        one(&journal.sync_time),
+    );
+}
+
 fn actors(page: &mut Page, observed: &Observed) {
     let actors = observed.registry.actors.all();
     let restarts = actors
@@ -290,104 +339,4 @@ fn of_branch(branch: &str, rest: &str) -> String {
         Some((role, name)) => format!("{},{rest}", label(role, name)),
         None => rest.to_owned(),
     }
-}
-
-/// The samples of a family without labels.
-fn one<V>(value: V) -> impl Iterator<Item = (String, V)> {
-    std::iter::once((String::new(), value))
-}
-
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn counter<V: Display>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl Iterator<Item = (String, V)>,
-    ) {
-        self.family(name, "counter", help, "_total", samples);
-    }
-
-    fn gauge<V: Display>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl Iterator<Item = (String, V)>,
-    ) {
-        self.family(name, "gauge", help, "", samples);
-    }
-
-    fn info(&mut self, name: &str, help: &str, labels: &str) {
-        self.family(
-            name,
-            "info",
-            help,
-            "_info",
-            std::iter::once((labels.to_owned(), 1)),
-        );
-    }
-
-    fn histogram<'a>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl Iterator<Item = (String, &'a TimeHistogram)>,
-    ) {
-        let page = &mut self.0;
-        line(page, format_args!("# TYPE {name} histogram"));
-        line(page, format_args!("# HELP {name} {help}"));
-        for (labels, histogram) in samples {
-            let counts = histogram.cumulative();
-            let bounds = TIME_BOUNDS.map(|bound| bound.as_secs_f64().to_string());
-            let bounds = bounds.iter().map(String::as_str).chain(["+Inf"]);
-            for (bound, count) in bounds.zip(counts) {
-                let sample = format_args!("{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
-                line(page, sample);
-            }
-            let all = counts[TIME_BOUNDS.len()];
-            line(page, format_args!("{name}_count{{{labels}}} {all}"));
-            let seconds = histogram.seconds();
-            line(page, format_args!("{name}_sum{{{labels}}} {seconds}"));
-        }
-    }
-
-    fn family<V: Display>(
-        &mut self,
-        name: &str,
-        kind: &str,
-        help: &str,
-        suffix: &str,
-        samples: impl Iterator<Item = (String, V)>,
-    ) {
-        let page = &mut self.0;
-        line(page, format_args!("# TYPE {name} {kind}"));
-        line(page, format_args!("# HELP {name} {help}"));
-        for (labels, value) in samples {
-            if labels.is_empty() {
-                line(page, format_args!("{name}{suffix} {value}"));
-            } else {
-                line(page, format_args!("{name}{suffix}{{{labels}}} {value}"));
-            }
-        }
-    }
-
-    fn finish(mut self) -> String {
-        self.0.push_str("# EOF\n");
-        self.0
-    }
-}
-
-fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
-    writeln!(page, "{text}").expect("writing to a string does not fail");
-}
-
-/// A label with its value escaped. Values are names from the config and words of our own, so series are bounded.
-fn label(name: &str, value: &str) -> String {
-    let value = value
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n");
-    format!("{name}=\"{value}\"")
 }

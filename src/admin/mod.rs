@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod metrics;
+mod open_metrics;
 mod problem;
 mod tree;
 
@@ -86,6 +87,11 @@ async fn live() -> HttpResponse {
 }
 
 async fn ready(health: web::Data<Health>, observed: web::Data<Observed>) -> HttpResponse {
+    if observed.registry.journal.is_sealed() {
+        return HttpResponse::ServiceUnavailable()
+            .content_type(ContentType::plaintext())
+            .body("the journal has failed\n");
+    }
     match health.is_ready() {
         true => HttpResponse::Ok()
             .content_type(ContentType::plaintext())
@@ -105,7 +111,9 @@ fn readiness(registry: &Registry) -> String {
             .is_trouble()
             .then(|| format!("{} {}", actor.path(), state.name()))
     });
-    let unwell: Vec<String> = unwell.collect();
+    let is_full = registry.journal.is_full();
+    let full = is_full.then(|| "the journal has no room".to_owned());
+    let unwell: Vec<String> = full.into_iter().chain(unwell).collect();
     match unwell.is_empty() {
         true => "ready\n".to_owned(),
         false => format!("degraded: {}\n", unwell.join(", ")),

@@ -5,20 +5,23 @@ mod data_dir;
 mod dead_letters;
 mod drain;
 mod faults;
+mod journal;
+mod sources;
 mod status_line;
 mod summary;
 mod translate;
 mod tree;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix_rt::System;
 use tokio::sync::oneshot;
-use veltrix_actors::{ExitReason, Registry, RootWatch, Stop, Watchdog, mailbox};
+use veltrix_actors::{DurabilityKind, ExitReason, Registry, RootWatch, Stop, Watchdog, mailbox};
 
 use crate::admin::{self, Health};
-use crate::config::Config;
+use crate::config::{Config, SourceConfig};
 use crate::handlers::exec::KillOnExit;
 use drain::{Drained, Reasons, StopSignals};
 use tree::Tree;
@@ -126,31 +129,68 @@ async fn supervise(mut config: Config) -> Outcome {
     let drained = drain::wait(signals, stop, reasons, timeout, &health).await;
     status.finish();
     summary::log(&registry);
-    outcome(drained, &registry)
+    let undone = Undone::of(&config, &registry);
+    outcome(drained, undone, registry.is_balanced())
 }
 
-fn outcome(drained: Drained, registry: &Registry) -> Outcome {
-    match drained {
-        Drained::Stopped(ExitReason::Normal) if registry.in_flight.get() > 0 => {
-            Outcome::Failed(format!(
-                "the sources stopped without their events: {} unfinished, none of them kept (durability: none)",
-                registry.in_flight.get()
-            ))
+/// What is left of accepted events.
+struct Undone {
+    /// Kept on disk, or where they came from, for the next start.
+    kept: i64,
+    /// Of sources with `durability: none`.
+    lost: i64,
+}
+
+impl Undone {
+    fn of(config: &Config, registry: &Registry) -> Self {
+        let is_kept_nowhere = |source: &&SourceConfig| source.durability == DurabilityKind::None;
+        let sources = config.sources.iter().filter(is_kept_nowhere);
+        let lost: i64 = sources
+            .map(|source| registry.source(&source.name).in_flight.get())
+            .sum();
+        Self {
+            kept: registry.in_flight.get() - lost,
+            lost,
         }
-        Drained::Stopped(ExitReason::Normal) if registry.is_balanced() => Outcome::Drained,
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.kept + self.lost == 0
+    }
+}
+
+impl fmt::Display for Undone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kept, lost } = self;
+        write!(formatter, "{} events unfinished, ", kept + lost)?;
+        match (kept, lost) {
+            (0, _) => write!(formatter, "none of them kept (durability: none)"),
+            (_, 0) => write!(formatter, "all of them kept for the next start"),
+            _ => write!(
+                formatter,
+                "{kept} of them kept for the next start, {lost} not (durability: none)"
+            ),
+        }
+    }
+}
+
+fn outcome(drained: Drained, undone: Undone, is_balanced: bool) -> Outcome {
+    match drained {
+        Drained::Stopped(ExitReason::Normal) if !undone.is_nothing() => Outcome::Failed(format!(
+            "the sources stopped without their events: {undone}"
+        )),
+        Drained::Stopped(ExitReason::Normal) if is_balanced => Outcome::Drained,
         Drained::Stopped(ExitReason::Normal) => Outcome::Failed(
             "events were lost: a ledger does not balance, see the summary".to_owned(),
         ),
         Drained::Stopped(ExitReason::Failed(reason)) => Outcome::GaveUp(reason),
         Drained::Stopped(reason) => Outcome::GaveUp(format!("the root supervisor {reason}")),
-        Drained::TimedOut(after) => Outcome::Failed(format!(
-            "the drain was not done after {after:?}: {} events unfinished, none of them kept (durability: none)",
-            registry.in_flight.get()
-        )),
-        Drained::Interrupted => Outcome::Failed(format!(
-            "interrupted by a second signal: {} events unfinished, none of them kept (durability: none)",
-            registry.in_flight.get()
-        )),
+        Drained::TimedOut(after) => {
+            Outcome::Failed(format!("the drain was not done after {after:?}: {undone}"))
+        }
+        Drained::Interrupted => {
+            Outcome::Failed(format!("interrupted by a second signal: {undone}"))
+        }
     }
 }
 

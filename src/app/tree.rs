@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::Recipient;
 use actix_rt::ArbiterHandle;
@@ -10,28 +10,30 @@ use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
     AutoShutdown, Backoff, Breaker, ChildSpec, DeadLetterDesk, LaneSlot, LaneSpec, LeakedThreads,
     Lifeline, MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec,
-    SinkSpec, SourceSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched, WatchedSink,
-    start_lane, start_router, start_sink, start_source, start_supervisor,
+    SinkSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched, WatchedSink, start_lane,
+    start_router, start_sink, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
-use super::dead_letters;
 use super::translate::{backoff, breaker, key, restart};
+use super::{dead_letters, journal, sources};
 use crate::admin::Observed;
 use crate::config::{self, Config, HandlerConfig, Isolation, Supervision};
 
 /// How long an actor may take to stop once nothing is in flight any more.
-const SHUTDOWN: Duration = Duration::from_secs(5);
+pub(super) const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// How long one call of a handler may block its thread if `supervision.deadline` does not say.
 const HANG_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the actors of one process share.
 pub(super) struct Tree {
-    registry: Arc<Registry>,
-    types: Arc<TypeTable>,
-    budget: Arc<MemoryBudget>,
-    router: Arc<Inlet>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) types: Arc<TypeTable>,
+    pub(super) budget: Arc<MemoryBudget>,
+    pub(super) router: Arc<Inlet>,
+    /// Where the journal takes events in.
+    pub(super) journal: Arc<Inlet>,
     dead_letters: Arc<Inlet>,
     desk: Arc<DeadLetterDesk>,
     sinks: HashMap<String, Target>,
@@ -67,6 +69,7 @@ impl Tree {
             types: Arc::default(),
             budget: MemoryBudget::new(config.service.memory),
             router: Inlet::new(),
+            journal: Inlet::new(),
             dead_letters: Inlet::new(),
             desk: Arc::default(),
             sinks: config
@@ -115,13 +118,14 @@ impl Tree {
 
     /// Starts the tree on the current arbiter. It ends by itself once all sources have.
     pub(super) fn start(self, config: &Config) -> (Recipient<Stop>, RootWatch) {
-        let children = vec![
-            self.dead_letters_child(config),
+        let mut children = vec![self.dead_letters_child(config)];
+        children.extend(journal::child(&self, config));
+        children.extend([
             self.sinks_child(config),
             self.handlers_child(config),
             self.router_child(config),
-            self.sources_child(config),
-        ];
+            sources::child(&self, config),
+        ]);
         let (lifeline, watch) = Lifeline::root();
         // Nothing above the root could decide otherwise, so the first failure that reaches it ends the process.
         let budget = RestartBudget::new(0, Duration::ZERO);
@@ -238,53 +242,6 @@ impl Tree {
         })
     }
 
-    fn sources_child(&self, config: &Config) -> ChildSpec {
-        let sources: Vec<_> = config
-            .sources
-            .iter()
-            .map(|source| {
-                let spec = SourceSpec {
-                    name: source.name.as_str().into(),
-                    factory: source.factory.clone(),
-                    router: self.router.clone(),
-                    types: self.types.clone(),
-                    budget: self.budget.clone(),
-                    registry: self.registry.clone(),
-                };
-                (spec, Arbiters::for_io(source.factory.is_blocking()))
-            })
-            .collect();
-        let (registry, supervision) = (self.registry.clone(), config.supervision.clone());
-        let shutdown = config.service.drain_timeout + SHUTDOWN;
-        let sources = child("sources", Restart::Transient, shutdown, move |lifeline| {
-            let start = |(spec, arbiter): &(SourceSpec, ArbiterHandle)| {
-                let (spec, arbiter) = (spec.clone(), arbiter.clone());
-                // Sources wait for their events to be finished when they stop: the drain's deadline is theirs.
-                let source = child(
-                    &spec.name.clone(),
-                    Restart::Transient,
-                    shutdown,
-                    move |lifeline| {
-                        start_source(spec.clone(), &arbiter, lifeline);
-                    },
-                );
-                significant(source)
-            };
-            let children = sources.iter().map(start).collect();
-            let input = registry.clone();
-            let supervisor = supervisor(
-                "sources",
-                children,
-                &supervision,
-                registry.clone(),
-                lifeline,
-            );
-            let supervisor = supervisor.on_stop(move || input.end_input(Instant::now() + shutdown));
-            start_supervisor(supervisor.auto_shutdown(AutoShutdown::AllSignificant));
-        });
-        significant(sources)
-    }
-
     fn lane_spec(&self, config: &Config, handler: &HandlerConfig) -> LaneSpec {
         let target = |target: &config::Target| match target {
             config::Target::Router => Target {
@@ -352,7 +309,7 @@ fn supervisor_child(
     })
 }
 
-fn supervisor(
+pub(super) fn supervisor(
     name: &str,
     children: Vec<ChildSpec>,
     supervision: &Supervision,
@@ -372,14 +329,14 @@ fn supervisor(
     .stops_together()
 }
 
-fn significant(child: ChildSpec) -> ChildSpec {
+pub(super) fn significant(child: ChildSpec) -> ChildSpec {
     ChildSpec {
         is_significant: true,
         ..child
     }
 }
 
-fn child(
+pub(super) fn child(
     id: &str,
     restart: Restart,
     shutdown: Duration,

@@ -12,6 +12,7 @@ mod expression;
 mod faults;
 mod files;
 mod handler;
+mod journal;
 mod json;
 mod layers;
 mod loops;
@@ -52,6 +53,7 @@ pub use self::{
     faults::FaultsConfig,
     files::locate,
     handler::{HandlerConfig, Isolation, Target},
+    journal::JournalConfig,
     origins::{FileLocation, Location, Span},
     path::{KeyPath, Step},
     problems::{Problem, Problems, Severity},

@@ -4,8 +4,8 @@ use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use super::{
-    dead_letters::RawDeadLetters, faults::RawFaults, handler::RawHandler, path::Step,
-    routing::RawRouting, service::RawService, sink::RawSink, source::RawSource,
+    dead_letters::RawDeadLetters, faults::RawFaults, handler::RawHandler, journal::RawJournal,
+    path::Step, routing::RawRouting, service::RawService, sink::RawSink, source::RawSource,
     supervision::RawSupervision,
 };
 use crate::components::Components;
@@ -14,7 +14,7 @@ use crate::components::Components;
 const MAX_REFERENCES: usize = 64;
 
 /// The top-level sections of the config.
-pub(crate) const SECTIONS: [&str; 8] = [
+pub(crate) const SECTIONS: [&str; 9] = [
     "service",
     "sources",
     "handlers",
@@ -22,6 +22,7 @@ pub(crate) const SECTIONS: [&str; 8] = [
     "routing",
     "supervision",
     "dead_letters",
+    "journal",
     "faults",
 ];
 
@@ -151,6 +152,7 @@ impl<'a> Schemas<'a> {
                 ("routing", rest) => within::<RawRouting>(rest),
                 ("supervision", rest) => within::<RawSupervision>(rest),
                 ("dead_letters", rest) => within::<RawDeadLetters>(rest),
+                ("journal", rest) => within::<RawJournal>(rest),
                 ("faults", rest) => within::<RawFaults>(rest),
                 (_, [name, rest @ ..]) => {
                     let component = tree.get(section).and_then(|names| names.get(name));

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+use veltrix_actors::DurabilityKind;
 
 use super::{
     decode::decode_what_is_valid,
@@ -28,7 +29,8 @@ pub(crate) struct RawSource {
     /// The kind of source, as `veltrix components` lists them.
     #[serde(rename = "type")]
     kind: String,
-    /// What an accepted event has behind it; this version knows `none` only (the process's life and its drain).
+    /// What an accepted event has behind it when the process dies: the `journal` on disk, the place `upstream` that it came
+    /// from, or `none`. The default depends on the kind of source.
     durability: Option<Durability>,
     /// How lines that are plain JSON become events (`tcp`, `stdin` and `file`); without it lines are CloudEvents.
     envelope: Option<RawEnvelope>,
@@ -51,6 +53,8 @@ pub struct SourceConfig {
     pub kind: String,
     /// How plain JSON lines become events.
     pub envelope: Option<Envelope>,
+    /// What accepted events have behind them.
+    pub durability: DurabilityKind,
     /// Makes what the source actor needs.
     pub factory: Arc<dyn SourceFactory>,
 }
@@ -61,6 +65,7 @@ impl fmt::Debug for SourceConfig {
         out.field("name", &self.name)
             .field("kind", &self.kind)
             .field("envelope", &self.envelope)
+            .field("durability", &self.durability)
             .finish_non_exhaustive()
     }
 }
@@ -88,13 +93,55 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
         envelope: envelope.as_ref(),
         reporter,
     };
-    let factory = section::prepare(kind, section);
+    let factory = section::prepare(kind, section)?;
+    let raw = raw?;
+    let known = factory.durabilities();
+    let durability = match raw.durability {
+        None => *known.first()?,
+        Some(wanted) => {
+            let wanted = wanted.kind();
+            if !known.contains(&wanted) {
+                let names: Vec<_> = known
+                    .iter()
+                    .map(|kind| format!("`{}`", word(*kind)))
+                    .collect();
+                let message = format!(
+                    "`{path}`: a source of type `{}` has no `durability: {}`",
+                    raw.kind,
+                    word(wanted)
+                );
+                let help = format!("it knows {}", names.join(" and "));
+                reporter.value(&path.key("durability"), message, Some(help));
+            }
+            wanted
+        }
+    };
     Some(SourceConfig {
         name: name.to_owned(),
-        kind: raw?.kind,
+        kind: raw.kind,
         envelope,
-        factory: factory?,
+        durability,
+        factory,
     })
+}
+
+impl Durability {
+    fn kind(self) -> DurabilityKind {
+        match self {
+            Self::Journal => DurabilityKind::Journal,
+            Self::Upstream => DurabilityKind::Upstream,
+            Self::None => DurabilityKind::None,
+        }
+    }
+}
+
+/// The word for it in a config.
+fn word(kind: DurabilityKind) -> &'static str {
+    match kind {
+        DurabilityKind::Journal => "journal",
+        DurabilityKind::Upstream => "upstream",
+        DurabilityKind::None => "none",
+    }
 }
 
 impl RawSource {
@@ -104,17 +151,6 @@ impl RawSource {
         components: &Components,
         reporter: &Reporter,
     ) -> Option<Envelope> {
-        if let Some(durability @ (Durability::Journal | Durability::Upstream)) = self.durability {
-            let named = if durability == Durability::Journal {
-                "journal"
-            } else {
-                "upstream"
-            };
-            let message =
-                format!("`{path}`: `durability: {named}` is not supported by this version");
-            let help = "write `durability: none`, which is the default".to_owned();
-            reporter.value(&path.key("durability"), message, Some(help));
-        }
         let raw = self.envelope.clone()?;
         let at = path.key("envelope");
         if WITHOUT_ENVELOPE.contains(&self.kind.as_str()) {

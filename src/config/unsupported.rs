@@ -5,8 +5,7 @@ use serde_json::Value;
 use super::{path::KeyPath, problems::Reporter};
 
 /// Where they stand; `*` is any name.
-const UNSUPPORTED: [&[&str]; 6] = [
-    &["journal"],
+const UNSUPPORTED: [&[&str]; 5] = [
     &["dedupe"],
     &["reload"],
     &["tests"],

@@ -8,6 +8,7 @@ use super::{
     decode::decode_what_is_valid,
     faults::{self, FaultsConfig, RawFaults},
     handler::{self, HandlerConfig},
+    journal::{JournalConfig, RawJournal},
     layers::Tree,
     message, names,
     path::KeyPath,
@@ -40,6 +41,8 @@ pub struct Config {
     pub supervision: Supervision,
     /// Where events that were given up are kept.
     pub dead_letters: DeadLettersConfig,
+    /// How events are kept on disk until they are finished.
+    pub journal: JournalConfig,
     /// A short stable hash of the merged config, secrets left out.
     pub version: String,
     /// Faults to inject, if there are any.
@@ -124,6 +127,8 @@ fn build(
     };
     let dead_letters: Option<RawDeadLetters> = section(&tree, "dead_letters", reporter);
     let dead_letters = dead_letters.map(|raw| raw.validate(context));
+    let journal: Option<RawJournal> = section(&tree, "journal", reporter);
+    let journal = journal.map(|raw| raw.validate(reporter));
     let copies_sink = dead_letters
         .as_ref()
         .and_then(|config| config.also_to.as_deref());
@@ -154,6 +159,7 @@ fn build(
         unmatched: unmatched?,
         supervision,
         dead_letters: dead_letters?,
+        journal: journal?,
         version,
         faults,
     })

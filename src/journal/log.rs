@@ -106,6 +106,24 @@ impl<S: Storage, C: Clock> Log<S, C> {
         sealed + reserved - used
     }
 
+    /// Bytes of the segments that have events from the sequence `from` on; of one that is only partly behind it, a part by
+    /// the number of its events.
+    pub fn bytes_from(&self, from: u64) -> u64 {
+        let ends = self
+            .segments
+            .iter()
+            .skip(1)
+            .map(|next| next.first)
+            .chain([self.end]);
+        let behind = |(segment, end): (&Segment, u64)| {
+            let events = end.saturating_sub(segment.first).max(1);
+            let left = end.saturating_sub(from.max(segment.first));
+            u64::try_from(u128::from(segment.bytes) * u128::from(left) / u128::from(events))
+                .unwrap_or(segment.bytes)
+        };
+        self.segments.iter().zip(ends).map(behind).sum()
+    }
+
     /// The sequence of the oldest event that may still be there.
     pub fn oldest(&self) -> u64 {
         self.segments

@@ -15,9 +15,9 @@ pub(crate) type Problem = (String, String);
 
 /// Keeps a limit on event sizes within what events can be held.
 fn check_max_event(max_event: crate::config::ByteSize, problems: &mut Vec<Problem>) {
-    const RANGE: std::ops::RangeInclusive<usize> = 1024..=1 << 30;
+    const RANGE: std::ops::RangeInclusive<usize> = 1024..=1 << 29;
     if !RANGE.contains(&max_event.0) {
-        let message = format!("`{max_event}` is out of range, give 1KiB to 1GiB");
+        let message = format!("`{max_event}` is out of range, give 1KiB to 512MiB");
         problems.push(("max_event".to_owned(), message));
     }
 }

@@ -1,5 +1,6 @@
 //! Newline-delimited events over TCP: a listener, and an actor for each connection.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +10,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
-use veltrix_actors::{Source, SourceFactory, SourcePort, StartError};
+use veltrix_actors::{Admission, Source, SourceFactory, SourcePort, StartError};
 
 use super::{Problem, check_max_event, listening, unless};
 use crate::config::{ByteSize, DurationText};
@@ -21,6 +24,8 @@ use crate::lines::{
 
 /// Wait after the system refused to accept, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Chunks of a connection that are not answered yet; beyond, its socket is not read.
+const ANSWERS_WAITING_MAX: usize = 64;
 /// How long a peer may take to read an answer once the source drains.
 const LAST_ANSWER_MAX: Duration = Duration::from_secs(1);
 
@@ -30,7 +35,7 @@ const LAST_ANSWER_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct TcpOptions {
     /// The address to listen on, as IP:port; port 0 has the system choose one.
     listen: String,
-    /// Answers each batch of lines with one JSON line `{"accepted":n,"rejected":m,"errors":[{"line":k,"reason":..,"detail":..}]}`.
+    /// Answers each batch of lines, once it is accepted, with one JSON line `{"accepted":n,"rejected":m,"errors":[{"line":k,"reason":..,"detail":..}]}`.
     #[serde(default)]
     ack: bool,
     /// Connections at once (default 1024); further ones are closed and counted as `too_many_connections`.
@@ -171,8 +176,50 @@ impl Source for Connection {
 
 impl Connection {
     async fn serve(mut self, port: SourcePort) -> Result<(), String> {
-        let settings = self.settings.clone();
         self.stream.set_nodelay(true).map_err(|e| e.to_string())?;
+        let (stream, writer) = self.stream.split();
+        let (answers, waiting) = mpsc::channel(ANSWERS_WAITING_MAX);
+        let unanswered = Cell::new(0);
+        let reader = Reader {
+            stream,
+            peer: self.peer,
+            settings: &self.settings,
+            answers,
+            unanswered: &unanswered,
+            port: &port,
+        };
+        let answerer = Answerer {
+            writer,
+            waiting,
+            unanswered: &unanswered,
+            write_timeout: self.settings.idle_timeout,
+            port: &port,
+        };
+        futures::try_join!(reader.read_all(), answerer.answer_all())?;
+        Ok(())
+    }
+}
+
+/// What is told once the events of a chunk are accepted.
+struct Answer {
+    accepted: oneshot::Receiver<Admission>,
+    line: String,
+}
+
+/// The reading side of a connection. Its end ends the answering.
+struct Reader<'a> {
+    stream: ReadHalf<'a>,
+    peer: SocketAddr,
+    settings: &'a Settings,
+    answers: mpsc::Sender<Answer>,
+    /// Chunks that the peer has no answer to yet.
+    unanswered: &'a Cell<usize>,
+    port: &'a SourcePort,
+}
+
+impl Reader<'_> {
+    async fn read_all(self) -> Result<(), String> {
+        let (port, settings) = (self.port, self.settings);
         let envelope = match &settings.envelope {
             Some(build) => {
                 let attributes = build().map_err(|e| e.to_string())?;
@@ -184,22 +231,26 @@ impl Connection {
             None => None,
         };
         let max = settings.event_bytes_max;
-        let mut parser = LineParser::new(&port, self.peer.to_string(), max, envelope);
+        let mut parser = LineParser::new(port, self.peer.to_string(), max, envelope);
         let mut framer = Framer::new(max, FIRST_READ_BYTES, port.budget().clone());
-        while self.room(&framer, &port).await? {
-            tokio::select! {
+        while self.room(&framer).await? {
+            let ready = tokio::select! {
                 biased;
                 () = port.draining() => break,
-                ready = timeout(settings.idle_timeout, self.stream.readable()) => {
-                    ready.map_err(|_| "idle for too long")?.map_err(|e| e.to_string())?;
-                }
+                ready = timeout(settings.idle_timeout, self.stream.readable()) => ready,
+            };
+            match ready {
+                Ok(ready) => ready.map_err(|error| error.to_string())?,
+                // It may be idle because it waits for us.
+                Err(_) if self.unanswered.get() > 0 => continue,
+                Err(_) => return Err("idle for too long".to_owned()),
             }
             match self.stream.try_read_buf(framer.buffer()) {
                 Ok(0) => {
-                    self.take(framer.take_rest(), &mut parser, &port).await?;
+                    self.take(framer.take_rest(), &mut parser).await;
                     break;
                 }
-                Ok(_) => self.take(framer.take_lines(), &mut parser, &port).await?,
+                Ok(_) => self.take(framer.take_lines(), &mut parser).await,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.to_string()),
             }
@@ -208,53 +259,73 @@ impl Connection {
     }
 
     /// Waits for room; the socket is not read meanwhile. False when the source drains.
-    async fn room(&self, framer: &Framer, port: &SourcePort) -> Result<bool, String> {
+    async fn room(&self, framer: &Framer) -> Result<bool, String> {
         if !framer.holds_budget() {
-            return Ok(port.room().await);
+            return Ok(self.port.room().await);
         }
         // Connections that fill the budget with unfinished lines would otherwise wait for one another for ever.
-        let room = timeout(self.settings.idle_timeout, port.room());
+        let room = timeout(self.settings.idle_timeout, self.port.room());
         room.await
             .map_err(|_| "no memory for its long line".to_owned())
     }
 
-    async fn take(
-        &mut self,
-        chunk: Option<Chunk>,
-        parser: &mut LineParser,
-        port: &SourcePort,
-    ) -> Result<(), String> {
-        let Some(chunk) = chunk else {
-            return Ok(());
-        };
+    async fn take(&self, chunk: Option<Chunk>, parser: &mut LineParser) {
+        let Some(chunk) = chunk else { return };
         let parsed = parser.parse(chunk);
         let accepted = parsed.intake.len();
-        port.submit(parsed.intake);
         if !self.settings.ack || accepted + parsed.rejected == 0 {
-            return Ok(());
+            self.port.submit(parsed.intake);
+            return;
         }
         let error = |(line, error): (u64, crate::lines::LineError)| json!({ "line": line, "reason": error.reason, "detail": error.message });
         let errors: Vec<_> = parsed.errors.into_iter().map(error).collect();
         let answer = json!({ "accepted": accepted, "rejected": parsed.rejected, "errors": errors });
-        self.answer(format!("{answer}\n"), port).await
+        let answer = Answer {
+            accepted: self.port.submit_acknowledged(parsed.intake),
+            line: format!("{answer}\n"),
+        };
+        self.unanswered.set(self.unanswered.get() + 1);
+        if self.answers.send(answer).await.is_err() {
+            tracing::debug!(peer = %self.peer, "the peer gets no answers any more");
+        }
+    }
+}
+
+/// The writing side of a connection: answers in the order of the chunks, each once its events are accepted.
+struct Answerer<'a> {
+    writer: WriteHalf<'a>,
+    waiting: mpsc::Receiver<Answer>,
+    unanswered: &'a Cell<usize>,
+    write_timeout: Duration,
+    port: &'a SourcePort,
+}
+
+impl Answerer<'_> {
+    async fn answer_all(mut self) -> Result<(), String> {
+        while let Some(answer) = self.waiting.recv().await {
+            let port = self.port;
+            let last_chance = async {
+                port.draining().await;
+                sleep(LAST_ANSWER_MAX).await;
+            };
+            tokio::select! {
+                biased;
+                answered = self.answer(answer) => answered?,
+                () = last_chance => return Err("it could not be given its last answer".to_owned()),
+            }
+            self.unanswered.set(self.unanswered.get() - 1);
+        }
+        Ok(())
     }
 
-    async fn answer(&mut self, line: String, port: &SourcePort) -> Result<(), String> {
-        let last_chance = async {
-            port.draining().await;
-            sleep(LAST_ANSWER_MAX).await;
-        };
-        let writing = timeout(
-            self.settings.idle_timeout,
-            self.stream.write_all(line.as_bytes()),
-        );
-        tokio::select! {
-            biased;
-            written = writing => match written {
-                Ok(written) => written.map_err(|error| error.to_string()),
-                Err(_) => Err("the peer does not read its answers".to_owned()),
-            },
-            () = last_chance => Err("the peer does not read its last answer".to_owned()),
+    async fn answer(&mut self, Answer { accepted, line }: Answer) -> Result<(), String> {
+        if accepted.await != Ok(Admission::Accepted) {
+            return Err("its events could not be stored".to_owned());
+        }
+        let writing = self.writer.write_all(line.as_bytes());
+        match timeout(self.write_timeout, writing).await {
+            Ok(written) => written.map_err(|error| error.to_string()),
+            Err(_) => Err("the peer does not read its answers".to_owned()),
         }
     }
 }

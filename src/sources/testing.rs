@@ -9,8 +9,8 @@ use futures::future::LocalBoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use veltrix_actors::mailbox::{Custody, Deliver, Inlet};
 use veltrix_actors::{
-    Lifeline, MemoryBudget, Registry, Source, SourceActor, SourceFactory, SourcePort, SourceSpec,
-    SourceStats, StartError, Stop, TypeTable,
+    Durability, Lifeline, MemoryBudget, Registry, Source, SourceActor, SourceFactory, SourcePlace,
+    SourcePort, SourceSpec, SourceStats, StartError, Stop, TypeTable,
 };
 
 /// A running source.
@@ -51,12 +51,15 @@ impl Harness {
         inlet.open(router.clone().recipient());
         let registry = Arc::new(Registry::default());
         let spec = SourceSpec {
-            name: "test".into(),
             factory: Arc::new(Once(Mutex::new(Some(Box::new(Observed { run, returned }))))),
-            router: inlet,
-            types: Arc::new(TypeTable::default()),
-            budget: MemoryBudget::new(64 << 20),
-            registry: registry.clone(),
+            place: SourcePlace {
+                name: "test".into(),
+                next: inlet,
+                durability: Durability::None,
+                types: Arc::new(TypeTable::default()),
+                budget: MemoryBudget::new(64 << 20),
+                registry: registry.clone(),
+            },
         };
         let actor = SourceActor::create(|ctx| SourceActor::new(spec, Lifeline::root().0, ctx));
         Self {

@@ -91,7 +91,7 @@ fn a_file_sink_without_room_keeps_its_events_and_writes_them_when_there_is_some(
     let folder = Folder::new();
     let config = json!({
         "service": { "admin": { "listen": "127.0.0.1:0" } },
-        "sources": { "in": { "type": "stdin" } },
+        "sources": { "in": { "type": "stdin", "durability": "none" } },
         "handlers": { "all": { "on": ">", "type": "pass", "to": "out" } },
         "supervision": { "backoff": { "min": "1ms", "max": "10ms" } },
         "sinks": { "out": { "type": "file", "path": folder.path("out") } },

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::point::{End, FaultPoint, Strike, abort_actor};
 use crate::batch::Intake;
-use crate::source::{Source, SourceFactory};
+use crate::source::{DurabilityKind, Source, SourceFactory};
 use crate::source_port::SourcePort;
 use crate::supervision::StartError;
 
@@ -31,6 +31,10 @@ impl SourceFactory for FaultySourceFactory {
             self.inner.build()?,
             self.point.clone(),
         ))
+    }
+
+    fn durabilities(&self) -> &'static [DurabilityKind] {
+        self.inner.durabilities()
     }
 
     fn is_blocking(&self) -> bool {

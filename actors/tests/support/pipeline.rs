@@ -10,12 +10,12 @@ use futures::future::LocalBoxFuture;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
     AnySink, AutoShutdown, Backoff, ChildSpec, DeadLetter, DeadLetterDesk, DeadLetterLimits,
-    DeadLetterQuery, DeadLetterSpec, Event, ExitReason, FaultPlan, Faults, HandlerFactory, Intake,
-    KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget, Registry, Restart,
-    RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory,
-    SourcePort, SourceSpec, StartError, Supervisor, Target, TypePattern, TypeTable, Unmatched,
-    Watchdog, Watched, Worker, start_dead_letters, start_lane, start_router, start_sink,
-    start_source, start_supervisor,
+    DeadLetterQuery, DeadLetterSpec, Durability, Event, ExitReason, FaultPlan, Faults,
+    HandlerFactory, Intake, KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget,
+    Registry, Restart, RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source,
+    SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Supervisor, Target,
+    TypePattern, TypeTable, Unmatched, Watchdog, Watched, Worker, start_dead_letters, start_lane,
+    start_router, start_sink, start_source, start_supervisor,
 };
 
 /// What is tried.
@@ -320,12 +320,15 @@ impl Pipeline {
             |tried| faults.source("numbers", tried),
         );
         let spec = SourceSpec {
-            name: "numbers".into(),
             factory,
-            router: shared.router.clone(),
-            types: shared.types.clone(),
-            budget: budget.clone(),
-            registry: shared.registry.clone(),
+            place: SourcePlace {
+                name: "numbers".into(),
+                next: shared.router.clone(),
+                durability: Durability::None,
+                types: shared.types.clone(),
+                budget: budget.clone(),
+                registry: shared.registry.clone(),
+            },
         };
         let source = child("numbers", Restart::Transient, move |lifeline| {
             start_source(spec.clone(), &Arbiter::current(), lifeline);

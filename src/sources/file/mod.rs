@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use veltrix_actors::{Source, SourceFactory, SourcePort, StartError};
+use veltrix_actors::{DurabilityKind, Source, SourceFactory, SourcePort, StartError};
 
 use super::{Problem, check_max_event, unless};
 use crate::config::OneOrMany;
@@ -137,6 +137,10 @@ impl SourceFactory for FileFactory {
             attributes,
             progress: self.progress.clone(),
         }))
+    }
+
+    fn durabilities(&self) -> &'static [DurabilityKind] {
+        &[DurabilityKind::None, DurabilityKind::Journal]
     }
 
     fn is_blocking(&self) -> bool {

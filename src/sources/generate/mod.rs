@@ -11,7 +11,8 @@ use futures::future::LocalBoxFuture;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use veltrix_actors::{
-    BATCH_EVENTS_MAX, Intake, Source, SourceFactory, SourcePort, StartError, TypeCache,
+    BATCH_EVENTS_MAX, DurabilityKind, Intake, Source, SourceFactory, SourcePort, StartError,
+    TypeCache,
 };
 
 use super::{Problem, unless};
@@ -93,6 +94,10 @@ impl SourceFactory for GenerateFactory {
             count: self.count,
             made: self.made.clone(),
         }))
+    }
+
+    fn durabilities(&self) -> &'static [DurabilityKind] {
+        &[DurabilityKind::None, DurabilityKind::Journal]
     }
 }
 

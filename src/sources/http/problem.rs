@@ -10,6 +10,10 @@ use crate::cloudevents::decode::DecodeError;
 /// Seconds after which a sender may try again when too much is waiting.
 const RETRY_SECONDS: u64 = 1;
 
+/// The reasons under which the journal counts.
+const JOURNAL_FULL: &str = "journal_full";
+const JOURNAL_FAILED: &str = "journal_failed";
+
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
@@ -125,6 +129,34 @@ impl Problem {
             )
         }
         .closing()
+    }
+
+    pub(super) fn journal_full() -> Self {
+        Self {
+            header: Some((RETRY_AFTER, RETRY_SECONDS.to_string())),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                JOURNAL_FULL,
+                "the journal has no room, not all of the request was accepted",
+            )
+        }
+    }
+
+    pub(super) fn journal_failed() -> Self {
+        Self {
+            header: Some((RETRY_AFTER, RETRY_SECONDS.to_string())),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                JOURNAL_FAILED,
+                "the journal cannot store events any more, not all of the request was accepted",
+            )
+        }
+        .closing()
+    }
+
+    /// Whether nobody else has counted what is refused: the journal counts what does not get into it.
+    pub(super) fn is_counted_here(&self) -> bool {
+        ![JOURNAL_FULL, JOURNAL_FAILED].contains(&self.reason)
     }
 
     /// The answer.

@@ -50,8 +50,10 @@ pub(super) async fn receive(
     match receiver.accept(&request, payload).await {
         Ok(()) => accepted(&request),
         Err(problem) => {
-            receiver.stats.received.add(1);
-            receiver.stats.reject(problem.reason, 1);
+            if problem.is_counted_here() {
+                receiver.stats.received.add(1);
+                receiver.stats.reject(problem.reason, 1);
+            }
             tracing::debug!(?problem, "a request was refused");
             problem.respond()
         }
@@ -94,6 +96,14 @@ impl Receiver {
             }
             Admission::Busy => Err(Problem::busy()),
             Admission::Closing => Err(Problem::stopping()),
+            Admission::Full => {
+                self.stats.received.add(events);
+                Err(Problem::journal_full())
+            }
+            Admission::Failed => {
+                self.stats.received.add(events);
+                Err(Problem::journal_failed())
+            }
         }
     }
 

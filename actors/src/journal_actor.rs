@@ -1,0 +1,370 @@
+//! The journal's actor: stores what sources submit, a group for each sync, and hands it on to the router.
+//!
+//! What a process before this one left unfinished is read back and handed on first; what comes meanwhile is stored, and read
+//! back in its turn.
+
+mod read_back;
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
+
+use self::read_back::ReadOn;
+
+use crate::batch::EventBatch;
+use crate::finished::Finished;
+use crate::journal::{Journal, JournalFactory, JournalFailure, JournalRefusal};
+use crate::mailbox::{Custody, Deliver, Inlet, OutletReady, Turn};
+use crate::memory::MemoryBudget;
+use crate::origin::{Mark, Origin};
+use crate::outlet::Outlet;
+use crate::receipt::Admission;
+use crate::shared_finished::SharedFinished;
+use crate::stats::Registry;
+use crate::supervision::{Lifeline, Stop};
+use crate::types::{TypeCache, TypeTable};
+
+/// How often it is written down what is finished.
+const CURSOR_INTERVAL: Duration = Duration::from_millis(50);
+/// How often a full disk is tried again for those who wait for it.
+const FULL_DISK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What the journal's actor is started with.
+#[derive(Clone)]
+pub struct JournalSpec {
+    /// Opens the journal.
+    pub factory: Arc<dyn JournalFactory>,
+    /// Where stored events go.
+    pub router: Arc<Inlet>,
+    /// The interned types.
+    pub types: Arc<TypeTable>,
+    /// Charged with what is read back.
+    pub budget: Arc<MemoryBudget>,
+    /// Bytes of stored events that may wait to be handed on; beyond, nothing more is stored.
+    pub backlog_bytes_max: u64,
+    /// The counts.
+    pub registry: Arc<Registry>,
+}
+
+/// Stores batches. There is one for the process's life: what is in doubt after its end is settled by the next process.
+pub struct JournalActor {
+    journal: Box<dyn Journal>,
+    spec: JournalSpec,
+    inlet: Arc<Inlet>,
+    outlet: Outlet,
+    types: TypeCache,
+    finished: Arc<SharedFinished>,
+    /// What was written down last.
+    persisted: Finished,
+    /// What was finished when the journal was opened.
+    recovered: Finished,
+    /// Events before this one were accepted by a process before this one.
+    recovered_end: u64,
+    /// The next event to be handed on; below the journal's synced end while there is something to read back.
+    next: u64,
+    /// Written, and not synced yet, with the number of each batch's first event.
+    group: Vec<(Deliver, u64)>,
+    /// What found no room on the disk and waits for it, in order.
+    waiting: VecDeque<Deliver>,
+    /// Custody of batches of those who are to wait while there is something to read back, with the number of their events:
+    /// as many must have been read.
+    held_back: VecDeque<(Custody, u64)>,
+    is_commit_due: bool,
+    is_reading: bool,
+    is_stopping: bool,
+    turn: Turn,
+    lifeline: Lifeline,
+}
+
+/// Sent by the actor to itself: handled once its mailbox is empty.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Commit;
+
+impl JournalActor {
+    /// The actor around a journal that was just opened, of which this much is finished.
+    pub(crate) fn new(
+        spec: JournalSpec,
+        (journal, finished): (Box<dyn Journal>, Finished),
+        inlet: Arc<Inlet>,
+        lifeline: Lifeline,
+        ctx: &Context<Self>,
+    ) -> Self {
+        let stats = &spec.registry.journal;
+        stats.open();
+        let (next, recovered_end) = (finished.prefix(), journal.end());
+        let left = signed(finished.missing(next..recovered_end));
+        // Nobody may take the process for idle before these are read back.
+        spec.registry.in_flight.add(left);
+        stats.backlog.add(left);
+        let owner = ctx.address().recipient();
+        Self {
+            outlet: Outlet::new(spec.router.clone(), owner, 0, &spec.registry, None),
+            types: TypeCache::new(spec.types.clone()),
+            finished: Arc::new(SharedFinished::new(finished.clone())),
+            persisted: finished.clone(),
+            recovered: finished,
+            recovered_end,
+            next,
+            group: Vec::new(),
+            waiting: VecDeque::new(),
+            held_back: VecDeque::new(),
+            is_commit_due: false,
+            is_reading: false,
+            is_stopping: false,
+            turn: Turn::default(),
+            journal,
+            spec,
+            inlet,
+            lifeline,
+        }
+    }
+
+    /// Writes a batch; it belongs to the current group then. One that finds no room waits, or is refused.
+    fn append(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+        let batch = deliver.batch();
+        if !self.waiting.is_empty() && !is_refusable(batch) {
+            self.waiting.push_back(deliver);
+            return;
+        }
+        match self.write(batch) {
+            Ok(first) => {
+                self.group.push((deliver, first));
+                if !std::mem::replace(&mut self.is_commit_due, true) {
+                    ctx.notify(Commit);
+                }
+            }
+            Err(JournalRefusal::Full(reason)) => {
+                if self.spec.registry.journal.set_full(true) {
+                    tracing::error!(reason, "the journal has no room, and accepts nothing");
+                }
+                if is_refusable(batch) {
+                    self.spec.registry.journal.refused.add(batch.len());
+                    reject(batch, Admission::Full);
+                    drop(deliver.settle());
+                } else {
+                    self.waiting.push_back(deliver);
+                    if self.waiting.len() == 1 {
+                        ctx.run_later(FULL_DISK_INTERVAL, Self::try_waiting);
+                    }
+                }
+            }
+            Err(JournalRefusal::Failed(failure)) => {
+                reject(batch, Admission::Failed);
+                self.fail(&failure, ctx);
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &EventBatch) -> Result<u64, JournalRefusal> {
+        let (unread, max) = (
+            self.journal.unread_bytes(self.next),
+            self.spec.backlog_bytes_max,
+        );
+        if unread > max {
+            let reason =
+                format!("{unread} bytes wait to be handled, more than `journal.backlog`, {max}");
+            return Err(JournalRefusal::Full(reason));
+        }
+        let source = batch.origins().first().and_then(|origin| origin.source());
+        let source = source.map_or("", |source| source.name());
+        let first = self.journal.append(source, batch)?;
+        let stats = &self.spec.registry.journal;
+        if stats.set_full(false) {
+            tracing::info!("the journal has room again");
+        }
+        stats.events.add(batch.len());
+        stats.bytes.add(batch.bytes());
+        Ok(first)
+    }
+
+    fn try_waiting(&mut self, ctx: &mut Context<Self>) {
+        for deliver in std::mem::take(&mut self.waiting) {
+            self.append(deliver, ctx);
+        }
+    }
+
+    /// Makes the group durable, has its events accepted, and hands them on.
+    fn commit(&mut self, ctx: &mut Context<Self>) {
+        let started = Instant::now();
+        if let Err(failure) = self.journal.sync() {
+            for (deliver, _) in self.group.drain(..) {
+                reject(deliver.batch(), Admission::Failed);
+            }
+            self.fail(&failure, ctx);
+            return;
+        }
+        self.spec.registry.journal.sync_time.add(started.elapsed());
+        for (deliver, first) in std::mem::take(&mut self.group) {
+            let batch = deliver.batch();
+            let events = batch.len() as u64;
+            store(batch, first, &self.finished);
+            let custody = deliver.settle();
+            // Who can be refused need not wait: the backlog's limit stops it.
+            let is_refusable = is_refusable(batch);
+            if self.next == first && (self.outlet.has_room() || !is_refusable) {
+                self.next += events;
+                self.outlet.forward(batch, custody.map(Arc::new).as_ref());
+                continue;
+            }
+            park(batch);
+            self.spec.registry.journal.backlog.add(signed(events));
+            if let Some(custody) = custody.filter(|_| !is_refusable) {
+                self.held_back.push_back((custody, events));
+            }
+        }
+        self.outlet.flush();
+    }
+
+    /// The number after the last event that is durable.
+    fn synced_end(&self) -> u64 {
+        match self.group.first() {
+            Some((_, first)) => *first,
+            None => self.journal.end(),
+        }
+    }
+
+    /// Writes down what is finished, if that is news.
+    fn persist(&mut self, is_durable: bool) {
+        let finished = self.finished.snapshot();
+        if finished == self.persisted && !is_durable {
+            return;
+        }
+        match self.journal.persist(&finished, is_durable) {
+            Ok(()) => self.persisted = finished,
+            Err(error) => {
+                tracing::warn!(%error, "cannot write down which events are finished");
+            }
+        }
+    }
+
+    /// Accepts nothing any more: what is on disk is the next process's.
+    fn fail(&mut self, failure: &JournalFailure, ctx: &mut Context<Self>) {
+        self.spec.registry.journal.seal();
+        tracing::error!(reason = %failure, "the journal has failed, nothing is accepted any more");
+        self.lifeline.fail(format!("the journal failed: {failure}"));
+        ctx.terminate();
+    }
+
+    fn stop_if_done(&mut self, ctx: &mut Context<Self>) {
+        let is_idle = self.outlet.is_empty() && self.group.is_empty() && self.waiting.is_empty();
+        if self.is_stopping && is_idle {
+            self.persist(true);
+            ctx.stop();
+        }
+    }
+}
+
+/// For each of the batch's origins the numbers of its events, which lie beside each other.
+fn marks(batch: &EventBatch, first: u64) -> impl Iterator<Item = (&Arc<Origin>, Range<u64>)> {
+    let mut next = first;
+    let runs = batch.records().chunk_by(|a, b| a.origin == b.origin);
+    runs.map(move |run| {
+        let start = next;
+        next += run.len() as u64;
+        (batch.origin(run[0].origin), start..next)
+    })
+}
+
+fn store(batch: &EventBatch, first: u64, finished: &Arc<SharedFinished>) {
+    for (origin, numbers) in marks(batch, first) {
+        debug_assert_eq!(origin.events() as u64, numbers.end - numbers.start);
+        origin.store(Mark {
+            finished: finished.clone(),
+            first: numbers.start,
+        });
+    }
+}
+
+fn reject(batch: &EventBatch, admission: Admission) {
+    batch
+        .origins()
+        .iter()
+        .for_each(|origin| origin.reject(admission));
+}
+
+fn park(batch: &EventBatch) {
+    batch.origins().iter().for_each(|origin| origin.park());
+}
+
+fn is_refusable(batch: &EventBatch) -> bool {
+    batch.origins().iter().any(|origin| origin.is_refusable())
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+impl Drop for JournalActor {
+    fn drop(&mut self) {
+        // Whoever waits for an answer gets one; after this actor there is none.
+        for shipment in self.inlet.close() {
+            reject(&shipment.batch, Admission::Failed);
+        }
+    }
+}
+
+impl Actor for JournalActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_interval(CURSOR_INTERVAL, |actor, _| actor.persist(false));
+        if self.next < self.recovered_end {
+            let events = self.finished.missing(self.next..self.recovered_end);
+            tracing::info!(events, "unfinished events are read back from the journal");
+        }
+        self.read_later(ctx);
+        self.lifeline.spawned(ctx.address().recipient());
+        self.lifeline.started();
+    }
+}
+
+impl Handler<Deliver> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+        self.append(deliver, ctx);
+    }
+}
+
+impl Handler<Commit> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Commit, ctx: &mut Context<Self>) {
+        self.is_commit_due = false;
+        self.commit(ctx);
+        self.read_later(ctx);
+        self.stop_if_done(ctx);
+    }
+}
+
+impl Handler<ReadOn> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, _: ReadOn, ctx: &mut Context<Self>) {
+        self.read_on(ctx);
+    }
+}
+
+impl Handler<OutletReady> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, _: OutletReady, ctx: &mut Context<Self>) {
+        self.turn.message(ctx);
+        self.outlet.flush();
+        self.read_later(ctx);
+        self.stop_if_done(ctx);
+    }
+}
+
+impl Handler<Stop> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        self.is_stopping = true;
+        self.stop_if_done(ctx);
+    }
+}

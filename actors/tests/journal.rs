@@ -1,0 +1,378 @@
+//! The journal between sources and router: when events are accepted, what a restart reads back, and what happens when the
+//! disk is full or fails.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use actix::prelude::{Actor, Addr, Context, Handler};
+use actix_rt::{Arbiter, System};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use tokio::sync::mpsc;
+use veltrix_actors::mailbox::{Deliver, Inlet};
+use veltrix_actors::{
+    Admission, Durability, EventBatch, ExitReason, Finished, Intake, Journal, JournalFactory,
+    JournalFailure, JournalRefusal, JournalSpec, Lifeline, MemoryBudget, Registry, RootWatch,
+    Source, SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Stored, Submitter,
+    TypeTable, detached_types, start_journal, start_source,
+};
+
+/// Enough for three thousand events, at a hundred each.
+const BACKLOG_BYTES_MAX: u64 = 300_000;
+
+/// A disk in memory, which outlives the journals over it.
+#[derive(Clone, Default)]
+struct Disk(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    records: Vec<Stored>,
+    end: u64,
+    synced_end: u64,
+    finished: Finished,
+    is_full: bool,
+    is_broken: bool,
+}
+
+impl Disk {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no test panics with it")
+    }
+}
+
+impl JournalFactory for Disk {
+    fn open(&self) -> Result<(Box<dyn Journal>, Finished), StartError> {
+        let mut state = self.lock();
+        let end = state.synced_end;
+        state.records.retain(|stored| stored.first < end);
+        state.end = end;
+        Ok((Box::new(self.clone()), state.finished.clone()))
+    }
+}
+
+impl Journal for Disk {
+    fn append(&mut self, source: &str, batch: &EventBatch) -> Result<u64, JournalRefusal> {
+        let mut state = self.lock();
+        if state.is_full {
+            return Err(JournalRefusal::Full("full".to_owned()));
+        }
+        let first = state.end;
+        state.records.push(Stored {
+            first,
+            events: batch.len(),
+            source: source.into(),
+            lines: batch.runs().map(|run| format!("{run}\n")).collect(),
+        });
+        state.end += batch.len() as u64;
+        Ok(first)
+    }
+
+    fn sync(&mut self) -> Result<(), JournalFailure> {
+        let mut state = self.lock();
+        if state.is_broken {
+            return Err(JournalFailure("broken".to_owned()));
+        }
+        state.synced_end = state.end;
+        Ok(())
+    }
+
+    fn read(&mut self, from: u64) -> Result<Option<Stored>, JournalFailure> {
+        let state = self.lock();
+        let is_after = |stored: &&Stored| stored.first + stored.events as u64 > from;
+        Ok(state.records.iter().find(is_after).cloned())
+    }
+
+    fn persist(&mut self, finished: &Finished, _: bool) -> Result<(), JournalFailure> {
+        self.lock().finished = finished.clone();
+        Ok(())
+    }
+
+    fn end(&self) -> u64 {
+        self.lock().end
+    }
+
+    fn unread_bytes(&self, from: u64) -> u64 {
+        100 * (self.lock().end - from)
+    }
+}
+
+/// Hands its port's submitter to the test, and waits.
+struct Door(Mutex<Option<mpsc::Sender<Submitter>>>);
+
+struct OpenDoor(mpsc::Sender<Submitter>);
+
+impl SourceFactory for Door {
+    fn build(&self) -> Result<Box<dyn Source>, StartError> {
+        let sender = self.0.lock().expect("one start").take();
+        Ok(Box::new(OpenDoor(sender.expect("one start"))))
+    }
+}
+
+impl Source for OpenDoor {
+    fn run(self: Box<Self>, port: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
+        async move {
+            port.report_ready();
+            self.0.try_send(port.submitter()).expect("a waiting test");
+            port.draining().await;
+            Ok(())
+        }
+        .boxed_local()
+    }
+}
+
+/// In the router's place: keeps what comes until it is told to finish it.
+struct Taker {
+    seen: mpsc::Sender<String>,
+    held: Vec<Deliver>,
+    is_holding: bool,
+}
+
+impl Actor for Taker {
+    type Context = Context<Self>;
+}
+
+impl Handler<Deliver> for Taker {
+    type Result = ();
+
+    fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
+        for event in deliver.batch().iter() {
+            self.seen.try_send(event.id().into_owned()).expect("a test");
+        }
+        if self.is_holding {
+            self.held.push(deliver);
+        } else {
+            deliver.batch().complete();
+            drop(deliver.settle());
+        }
+    }
+}
+
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct LetGo;
+
+impl Handler<LetGo> for Taker {
+    type Result = ();
+
+    fn handle(&mut self, _: LetGo, _: &mut Context<Self>) {
+        self.is_holding = false;
+        for deliver in self.held.drain(..) {
+            deliver.batch().complete();
+            drop(deliver.settle());
+        }
+    }
+}
+
+/// A process: a source, the journal, and the taker.
+struct Process {
+    door: Submitter,
+    seen: mpsc::Receiver<String>,
+    taker: Addr<Taker>,
+    registry: Arc<Registry>,
+    journal: RootWatch,
+}
+
+impl Process {
+    async fn start(disk: &Disk, is_holding: bool) -> Self {
+        let registry = Arc::new(Registry::default());
+        let (types, budget) = (Arc::new(TypeTable::default()), MemoryBudget::new(1 << 20));
+        let (sender, seen) = mpsc::channel(1 << 20);
+        let taker = Taker {
+            seen: sender,
+            held: Vec::new(),
+            is_holding,
+        };
+        let taker = taker.start();
+        let (router, inlet) = (Inlet::new(), Inlet::new());
+        router.open(taker.clone().recipient());
+        let spec = JournalSpec {
+            factory: Arc::new(disk.clone()),
+            router,
+            types: types.clone(),
+            budget: budget.clone(),
+            backlog_bytes_max: BACKLOG_BYTES_MAX,
+            registry: registry.clone(),
+        };
+        let (lifeline, mut journal) = Lifeline::root();
+        start_journal(spec, inlet.clone(), &Arbiter::current(), lifeline);
+        (&mut journal.started).await.expect("it starts");
+        let (sender, mut doors) = mpsc::channel(1 << 20);
+        let spec = SourceSpec {
+            factory: Arc::new(Door(Mutex::new(Some(sender)))),
+            place: SourcePlace {
+                name: "door".into(),
+                next: inlet,
+                durability: Durability::Journal,
+                types,
+                budget,
+                registry: registry.clone(),
+            },
+        };
+        start_source(spec, &Arbiter::current(), Lifeline::root().0);
+        Self {
+            door: doors.recv().await.expect("an open door"),
+            seen,
+            taker,
+            registry,
+            journal,
+        }
+    }
+
+    async fn submit(&self, numbers: Range<u32>) -> Admission {
+        self.door.submit(events(numbers)).await
+    }
+
+    async fn seen(&mut self, count: usize) -> Vec<u32> {
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            let id = self.seen.recv().await.expect("a living taker");
+            seen.push(id.parse().expect("a number"));
+        }
+        seen
+    }
+}
+
+fn events(numbers: Range<u32>) -> Intake {
+    let mut intake = Intake::over(String::new());
+    let mut types = detached_types();
+    for number in numbers {
+        let line = format!(r#"{{"specversion":"1.0","id":"{number}","source":"/s","type":"t"}}"#);
+        intake.push_line(&line, &mut types).expect("an event");
+    }
+    intake
+}
+
+/// Waits until the disk says so; the journal writes it down by a timer.
+async fn written(disk: &Disk, is_there: impl Fn(&State) -> bool) {
+    while !is_there(&disk.lock()) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn events_are_accepted_once_they_are_on_disk_and_noted_once_they_are_finished() {
+    System::new().block_on(async {
+        let disk = Disk::default();
+        let mut process = Process::start(&disk, true).await;
+        assert_eq!(process.submit(0..3).await, Admission::Accepted);
+        assert_eq!(disk.lock().synced_end, 3);
+        assert_eq!(process.submit(3..5).await, Admission::Accepted);
+        assert_eq!(process.seen(5).await, [0, 1, 2, 3, 4]);
+        let source = process.registry.source("door");
+        assert_eq!((source.accepted.get(), source.finished.get()), (5, 0));
+        process.taker.send(LetGo).await.expect("a living taker");
+        source.in_flight.drained().await;
+        assert_eq!(source.finished.get(), 5);
+        written(&disk, |state| state.finished.prefix() == 5).await;
+    });
+}
+
+#[test]
+fn what_was_not_finished_comes_again_first_and_new_events_are_accepted_meanwhile() {
+    let disk = Disk::default();
+    System::new().block_on(async {
+        let mut process = Process::start(&disk, true).await;
+        // The first ones are not finished, and the others wait for them on disk.
+        for start in (0..3000).step_by(10) {
+            assert_eq!(process.submit(start..start + 10).await, Admission::Accepted);
+        }
+        process.seen(10).await;
+        let journal = &process.registry.journal;
+        assert!(journal.backlog.get() > 1500, "{}", journal.backlog.get());
+    });
+    // Some of it was, beyond what was not.
+    disk.lock().finished.insert(7..12);
+    System::new().block_on(async {
+        let mut process = Process::start(&disk, true).await;
+        let first_seen = process.seen(1).await;
+        assert_eq!(process.submit(3000..3010).await, Admission::Accepted);
+        assert_eq!(
+            process.registry.source("door").in_flight.get() as usize,
+            process.registry.source("door").accepted.get() as usize
+        );
+        process.taker.send(LetGo).await.expect("a living taker");
+        let expected: Vec<u32> = (0..7).chain(12..3010).collect();
+        let mut seen = first_seen;
+        seen.extend(process.seen(expected.len() - 1).await);
+        assert_eq!(seen, expected);
+        process.registry.in_flight.drained().await;
+        let source = process.registry.source("door");
+        assert_eq!(
+            (source.recovered.get(), source.finished.get()),
+            (2995, 3005)
+        );
+        assert_eq!(
+            (
+                source.in_flight.get(),
+                process.registry.journal.backlog.get()
+            ),
+            (0, 0)
+        );
+        assert_eq!(process.submit(3010..3011).await, Admission::Accepted);
+        assert_eq!(process.seen(1).await, [3010]);
+        written(&disk, |state| state.finished.prefix() == 3011).await;
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_those_who_ask_and_harms_nobody() {
+    System::new().block_on(async {
+        let disk = Disk::default();
+        let mut process = Process::start(&disk, false).await;
+        assert_eq!(process.submit(0..1).await, Admission::Accepted);
+        disk.lock().is_full = true;
+        assert_eq!(process.submit(1..3).await, Admission::Full);
+        assert!(process.registry.journal.is_full());
+        disk.lock().is_full = false;
+        assert_eq!(process.submit(3..4).await, Admission::Accepted);
+        assert!(!process.registry.journal.is_full());
+        assert_eq!(process.seen(2).await, [0, 3]);
+        let source = process.registry.source("door");
+        assert_eq!(source.rejected(), [("journal_full", 2)]);
+        assert_eq!((source.accepted.get(), source.pending.get()), (2, 0));
+        assert!(process.registry.is_balanced());
+    });
+}
+
+#[test]
+fn who_can_be_refused_is_refused_once_the_backlog_is_long() {
+    System::new().block_on(async {
+        let disk = Disk::default();
+        let mut process = Process::start(&disk, true).await;
+        let mut accepted = 0;
+        while process.submit(accepted..accepted + 100).await == Admission::Accepted {
+            accepted += 100;
+        }
+        assert!((3000..6000).contains(&accepted), "{accepted}");
+        process.taker.send(LetGo).await.expect("a living taker");
+        let expected: Vec<u32> = (0..accepted).collect();
+        assert_eq!(process.seen(expected.len()).await, expected);
+        let number = accepted;
+        assert_eq!(
+            process.submit(number..number + 1).await,
+            Admission::Accepted
+        );
+    });
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_accepted_and_everybody_is_told() {
+    System::new().block_on(async {
+        let disk = Disk::default();
+        let mut process = Process::start(&disk, true).await;
+        assert_eq!(process.submit(0..1).await, Admission::Accepted);
+        disk.lock().is_broken = true;
+        let (first, second) = futures::join!(process.submit(1..2), process.submit(2..3));
+        assert_eq!((first, second), (Admission::Failed, Admission::Failed));
+        let exit = (&mut process.journal.exited)
+            .await
+            .expect("its end is told");
+        assert_eq!(
+            exit,
+            ExitReason::Failed("the journal failed: broken".to_owned())
+        );
+        assert_eq!(process.submit(3..4).await, Admission::Failed);
+        assert!(process.registry.journal.is_sealed());
+        assert_eq!(process.registry.source("door").accepted.get(), 1);
+    });
+}

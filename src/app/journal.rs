@@ -1,0 +1,45 @@
+//! The journal as a child of the root. Its end ends the process: what is in doubt then is settled by the next start.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix_rt::Arbiter;
+use veltrix_actors::{ChildSpec, DurabilityKind, JournalSpec, Restart, start_journal};
+
+use super::tree::{SHUTDOWN, Tree, child as child_spec};
+use crate::config::Config;
+use crate::journal::DiskJournalFactory;
+
+/// The journal's folder in the data directory.
+fn folder(config: &Config) -> PathBuf {
+    config.service.data_dir.join("journal")
+}
+
+/// The journal's actor, if there is a source that needs it or a journal that an earlier process has left.
+pub(super) fn child(tree: &Tree, config: &Config) -> Option<ChildSpec> {
+    let folder = folder(config);
+    let is_needed = config
+        .sources
+        .iter()
+        .any(|source| source.durability == DurabilityKind::Journal);
+    if !is_needed && !folder.exists() {
+        return None;
+    }
+    let spec = JournalSpec {
+        factory: Arc::new(DiskJournalFactory::new(folder, &config.journal)),
+        router: tree.router.clone(),
+        types: tree.types.clone(),
+        budget: tree.budget.clone(),
+        backlog_bytes_max: config.journal.backlog_bytes,
+        registry: tree.registry.clone(),
+    };
+    let inlet = tree.journal.clone();
+    // It waits for its disk, which nobody else shall wait for.
+    let arbiter = Arbiter::new().handle();
+    Some(child_spec(
+        "journal",
+        Restart::Permanent,
+        SHUTDOWN,
+        move |lifeline| start_journal(spec.clone(), inlet.clone(), &arbiter, lifeline),
+    ))
+}

@@ -1,0 +1,128 @@
+//! The log as the journal of accepted events: a batch is a record, its source the tag.
+
+use std::path::PathBuf;
+
+use veltrix_actors::{
+    EventBatch, Finished, Journal, JournalFactory, JournalFailure, JournalRefusal, StartError,
+    Stored,
+};
+
+use super::{AppendError, DiskStorage, Log, Next, Options, SystemClock};
+use crate::config::JournalConfig;
+
+/// Opens the journal in its folder.
+pub(crate) struct DiskJournalFactory {
+    folder: PathBuf,
+    options: Options,
+}
+
+impl DiskJournalFactory {
+    pub(crate) fn new(folder: PathBuf, config: &JournalConfig) -> Self {
+        let options = Options {
+            segment_bytes: config.segment_bytes,
+            retain_bytes: config.retain_bytes,
+            retain_age: config.retain_age,
+        };
+        Self { folder, options }
+    }
+}
+
+impl JournalFactory for DiskJournalFactory {
+    fn open(&self) -> Result<(Box<dyn Journal>, Finished), StartError> {
+        let failed = |error: &dyn std::fmt::Display| {
+            StartError(format!(
+                "cannot open the journal in {}: {error}",
+                self.folder.display()
+            ))
+        };
+        let storage = DiskStorage::create(&self.folder).map_err(|error| failed(&error))?;
+        let (log, recovered) =
+            Log::open(storage, SystemClock, self.options).map_err(|error| failed(&error))?;
+        if recovered.is_cursor_lost {
+            tracing::error!(
+                "the journal's cursor is damaged: all events that it keeps are handled again"
+            );
+        }
+        for damage in &recovered.damaged {
+            tracing::error!(
+                segment = damage.segment,
+                bytes = ?damage.bytes,
+                events = ?damage.events,
+                "the journal is damaged, the bytes are in its folder `quarantine`"
+            );
+        }
+        if recovered.torn_bytes > 0 {
+            tracing::info!(
+                bytes = recovered.torn_bytes,
+                "an unfinished write was cut off the journal"
+            );
+        }
+        Ok((Box::new(DiskJournal(log)), recovered.finished))
+    }
+}
+
+struct DiskJournal(Log<DiskStorage, SystemClock>);
+
+/// What separates lines, and ends the last one.
+const NEWLINE: &[u8] = b"\n";
+
+impl Journal for DiskJournal {
+    fn append(&mut self, source: &str, batch: &EventBatch) -> Result<u64, JournalRefusal> {
+        let mut pieces = Vec::new();
+        for run in batch.runs() {
+            pieces.extend([run.as_bytes(), NEWLINE]);
+        }
+        let events = u32::try_from(batch.len()).expect("a batch holds few events");
+        self.0
+            .append(source, events, &pieces)
+            .map_err(|error| match error {
+                AppendError::Full { reason } => JournalRefusal::Full(reason),
+                AppendError::TooLarge { .. } | AppendError::Sealed(_) => failure(&error).into(),
+            })
+    }
+
+    fn sync(&mut self) -> Result<(), JournalFailure> {
+        self.0.sync().map(drop).map_err(|error| failure(&error))
+    }
+
+    fn read(&mut self, mut from: u64) -> Result<Option<Stored>, JournalFailure> {
+        loop {
+            let mut payload = Vec::new();
+            match self
+                .0
+                .read(from, &mut payload)
+                .map_err(|error| failure(&error))?
+            {
+                Next::Record(record) => {
+                    let lines = String::from_utf8(payload);
+                    return Ok(Some(Stored {
+                        first: record.first,
+                        events: record.events as usize,
+                        source: record.tag.into(),
+                        lines: lines.map_err(|error| failure(&error))?,
+                    }));
+                }
+                Next::Lost(events) => from = events.end,
+                Next::End => return Ok(None),
+            }
+        }
+    }
+
+    fn persist(&mut self, finished: &Finished, is_durable: bool) -> Result<(), JournalFailure> {
+        self.0
+            .persist(finished, is_durable)
+            .map_err(|error| failure(&error))
+    }
+
+    fn end(&self) -> u64 {
+        self.0.end()
+    }
+
+    fn unread_bytes(&self, from: u64) -> u64 {
+        self.0.bytes_from(from)
+    }
+}
+
+fn failure(error: &dyn std::fmt::Display) -> JournalFailure {
+    JournalFailure(error.to_string())
+}
