@@ -144,6 +144,7 @@ impl<S: Storage, C: Clock> Log<S, C> {
             tag_bytes,
             payload_bytes: u32::try_from(payload_bytes).expect("RECORD_BYTES_MAX is less"),
             body_crc: crc_of(body()),
+            is_void: false,
         };
         let encoded = header.encode();
         let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(pieces.len() + 2);
