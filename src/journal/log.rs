@@ -359,6 +359,20 @@ impl<S: Storage, C: Clock> Log<S, C> {
     }
 }
 
+#[cfg(test)]
+impl<S: Storage, C: Clock> Log<S, C> {
+    /// The sealed segments with anything but whole records in them.
+    pub(super) fn torn_segments(&mut self) -> Vec<String> {
+        let segments = self.segments.clone();
+        let torn = segments.iter().filter(|segment| {
+            let file = self.storage.open(&segment.name()).expect("it is listed");
+            let tail = super::tail::read_tail(&mut self.storage, &file, segment, u64::MAX);
+            !tail.gaps.is_empty() || tail.written_bytes > tail.valid_bytes
+        });
+        torn.map(Segment::name).collect()
+    }
+}
+
 enum CreateError {
     Full(io::Error),
     Failed(io::Error),

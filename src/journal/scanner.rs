@@ -10,7 +10,7 @@ use super::storage::{Storage, read_full};
 const WINDOW_BYTES: usize = 64 * 1024;
 /// Bytes that a disk reads or fails to read together.
 const BLOCK_BYTES: u64 = 4 * 1024;
-const ZEROS: [u8; WINDOW_BYTES] = [0; WINDOW_BYTES];
+static ZEROS: [u8; WINDOW_BYTES] = [0; WINDOW_BYTES];
 
 /// What comes next in a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]

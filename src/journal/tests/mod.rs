@@ -4,6 +4,8 @@ mod damage;
 mod dice;
 mod lifecycle;
 mod simulated;
+mod simulation;
+mod world;
 
 use std::time::Duration;
 

@@ -106,11 +106,13 @@ impl SimulatedDisk {
 impl Disk {
     /// The process is gone; what it wrote is still in the cache.
     pub(super) fn kill(&mut self) {
+        self.note("kill");
         self.faults.crash_at = None;
     }
 
     /// The cache is gone: each sector and each name that was not synced is the old or the new one.
     pub(super) fn cut_power(&mut self) {
+        self.note("cut_power");
         self.kill();
         let mut dice = self.dice.clone();
         for inode in &mut self.inodes {
@@ -120,11 +122,9 @@ impl Disk {
                 }
             }
             // The length is the old one, unless something behind it was written back, or the new one.
-            if inode.dirty.contains(&true) || inode.cache.len() != inode.disk.len() {
-                if dice.one_in(2) {
-                    let length = inode.cache.len();
-                    inode.disk.resize(length, 0);
-                }
+            let length = inode.cache.len();
+            if length != inode.disk.len() && dice.one_in(2) {
+                inode.disk.resize(length, 0);
             }
             inode.cache.clone_from(&inode.disk);
             inode.dirty.clear();
@@ -172,12 +172,24 @@ impl Disk {
         inode.bad.push(offset / SECTOR_BYTES);
     }
 
-    fn used(&self) -> u64 {
+    /// Whether the process is gone.
+    pub(super) fn is_crashed(&self) -> bool {
+        self.faults.crash_at.is_some_and(|at| self.operations >= at)
+    }
+
+    /// Bytes of all files together.
+    pub(super) fn used(&self) -> u64 {
         let lengths = self
             .names
             .values()
             .map(|inode| self.inodes[*inode].cache.len());
         lengths.map(|length| length as u64).sum()
+    }
+
+    fn note(&mut self, what: &str) {
+        if self.faults.is_traced {
+            self.trace.push(what.to_owned());
+        }
     }
 
     /// Counts an operation; an error if it is the one to fail, or the process is gone.
@@ -200,8 +212,10 @@ impl Disk {
     }
 
     fn write_back(&mut self) {
-        let count = self.inodes.len() as u64;
-        let inode = &mut self.inodes[self.dice.below(count) as usize % count.max(1) as usize];
+        let chosen = self.dice.below(self.inodes.len() as u64) as usize;
+        let Some(inode) = self.inodes.get_mut(chosen) else {
+            return;
+        };
         let sectors = inode.dirty.len() as u64;
         if sectors > 0 {
             let sector = self.dice.below(sectors) as usize;
