@@ -12,7 +12,7 @@ use super::reader::{Next, Readable, Reader};
 use super::record::{HEADER_BYTES, RECORD_BYTES_MAX, RECORD_EVENTS_MAX, RecordHeader, crc_of};
 use super::recovery::{Recovered, recover};
 use super::retention::{Retention, expired};
-use super::segment::{SEGMENT_HEADER_BYTES, Segment, encode_header, name_of};
+use super::segment::{SEGMENT_HEADER_BYTES, Segment, encode_header, name_of, sequences_of};
 use super::storage::{Storage, is_full, write_full};
 
 /// How a log uses its disk.
@@ -104,6 +104,18 @@ impl<S: Storage, C: Clock> Log<S, C> {
         let reserved = self.active.as_ref().map_or(0, |active| active.capacity);
         let used = self.active.as_ref().map_or(0, |active| active.offset);
         sealed + reserved - used
+    }
+
+    /// About how many bytes there are of the events from the sequence `from` on.
+    pub fn bytes_from(&self, from: u64) -> u64 {
+        let bytes = self.segments.iter().enumerate().map(|(index, segment)| {
+            let sequences = sequences_of(&self.segments, index, self.end);
+            let wanted = sequences.end.saturating_sub(from.max(sequences.start));
+            let all = u128::from(sequences.end.saturating_sub(sequences.start).max(1));
+            let bytes = u128::from(segment.bytes) * u128::from(wanted) / all;
+            u64::try_from(bytes).unwrap_or(segment.bytes)
+        });
+        bytes.sum()
     }
 
     /// The sequence of the oldest event that may still be there.

@@ -18,6 +18,9 @@ fn what_was_synced_is_read_again_in_order_across_segments_and_starts() {
     let (records, lost) = read_from(&mut log, 0);
     assert_eq!(records[..4], [0, 1, 4, 1_028]);
     assert_eq!((records.len(), lost.end()), (24, 0));
+    let bytes = log.bytes_from(0);
+    assert!(bytes <= log.bytes() && log.bytes_from(1_049) < bytes / 2 + 200);
+    assert_eq!(log.bytes_from(1_069), 0);
     // A record is found by any of its sequences.
     assert_eq!(read_from(&mut log, 1_000).0[0], 4);
     drop(log);
