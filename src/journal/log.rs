@@ -12,7 +12,7 @@ use super::reader::{Next, Readable, Reader};
 use super::record::{HEADER_BYTES, RECORD_BYTES_MAX, RECORD_EVENTS_MAX, RecordHeader, crc_of};
 use super::recovery::{Recovered, recover};
 use super::retention::{Retention, expired};
-use super::segment::{SEGMENT_HEADER_BYTES, Segment, encode_header, name_of};
+use super::segment::{SEGMENT_HEADER_BYTES, Segment, encode_header, name_of, sequences_of};
 use super::storage::{Storage, is_full, write_full};
 
 /// How a log uses its disk.
@@ -106,22 +106,16 @@ impl<S: Storage, C: Clock> Log<S, C> {
         sealed + reserved - used
     }
 
-    /// Bytes of the segments that have events from the sequence `from` on; of one that is only partly behind it, a part by
-    /// the number of its events.
+    /// About how many bytes there are of the events from the sequence `from` on.
     pub fn bytes_from(&self, from: u64) -> u64 {
-        let ends = self
-            .segments
-            .iter()
-            .skip(1)
-            .map(|next| next.first)
-            .chain([self.end]);
-        let behind = |(segment, end): (&Segment, u64)| {
-            let events = end.saturating_sub(segment.first).max(1);
-            let left = end.saturating_sub(from.max(segment.first));
-            u64::try_from(u128::from(segment.bytes) * u128::from(left) / u128::from(events))
-                .unwrap_or(segment.bytes)
-        };
-        self.segments.iter().zip(ends).map(behind).sum()
+        let bytes = self.segments.iter().enumerate().map(|(index, segment)| {
+            let sequences = sequences_of(&self.segments, index, self.end);
+            let wanted = sequences.end.saturating_sub(from.max(sequences.start));
+            let all = u128::from(sequences.end.saturating_sub(sequences.start).max(1));
+            let bytes = u128::from(segment.bytes) * u128::from(wanted) / all;
+            u64::try_from(bytes).unwrap_or(segment.bytes)
+        });
+        bytes.sum()
     }
 
     /// The sequence of the oldest event that may still be there.
@@ -162,6 +156,7 @@ impl<S: Storage, C: Clock> Log<S, C> {
             tag_bytes,
             payload_bytes: u32::try_from(payload_bytes).expect("RECORD_BYTES_MAX is less"),
             body_crc: crc_of(body()),
+            is_void: false,
         };
         let encoded = header.encode();
         let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(pieces.len() + 2);
@@ -373,6 +368,20 @@ impl<S: Storage, C: Clock> Log<S, C> {
         tracing::error!(reason = sealed.reason, "the log is sealed");
         self.sealed = Some(sealed.clone());
         sealed
+    }
+}
+
+#[cfg(test)]
+impl<S: Storage, C: Clock> Log<S, C> {
+    /// The sealed segments with anything but whole records in them.
+    pub(super) fn torn_segments(&mut self) -> Vec<String> {
+        let segments = self.segments.clone();
+        let torn = segments.iter().filter(|segment| {
+            let file = self.storage.open(&segment.name()).expect("it is listed");
+            let tail = super::tail::read_tail(&mut self.storage, &file, segment, u64::MAX);
+            !tail.gaps.is_empty() || tail.written_bytes > tail.valid_bytes
+        });
+        torn.map(Segment::name).collect()
     }
 }
 

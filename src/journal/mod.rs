@@ -20,6 +20,8 @@ mod segment;
 mod storage;
 mod tail;
 mod tail_rewrite;
+#[cfg(test)]
+mod tests;
 
 pub use clock::{Clock, SystemClock};
 pub use cursor::CURSOR_RANGES_MAX;

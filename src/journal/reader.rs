@@ -173,6 +173,7 @@ impl<F> Place<F> {
                     self.report_damage(storage, offset + header.bytes());
                     return Some(Next::Lost(from..header.end()));
                 }
+                Item::Void { offset, .. } => self.report_damage(storage, offset),
                 Item::Damage { bytes } => {
                     self.damaged_from.get_or_insert(bytes.start);
                 }

@@ -25,7 +25,12 @@ pub(super) struct RecordHeader {
     pub(super) payload_bytes: u32,
     /// CRC32C of tag and payload.
     pub(super) body_crc: u32,
+    /// It stands for events that were never acknowledged, whose records were torn; the body is what was left of them.
+    pub(super) is_void: bool,
 }
+
+/// The flag of void records.
+const VOID: u16 = 1;
 
 impl RecordHeader {
     /// The sequence behind the last event.
@@ -53,6 +58,7 @@ impl RecordHeader {
         bytes[36..40].copy_from_slice(&self.payload_bytes.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.body_crc.to_le_bytes());
         bytes[44..46].copy_from_slice(&self.tag_bytes.to_le_bytes());
+        bytes[46..48].copy_from_slice(&(u16::from(self.is_void) * VOID).to_le_bytes());
         let crc = crc32c::crc32c(&bytes[8..]);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -72,8 +78,9 @@ impl RecordHeader {
             payload_bytes: u32_at(bytes, 36),
             body_crc: u32_at(bytes, 40),
             tag_bytes: u16::from_le_bytes([bytes[44], bytes[45]]),
+            is_void: u16::from_le_bytes([bytes[46], bytes[47]]) & VOID != 0,
         };
-        let is_sound = (1..=RECORD_EVENTS_MAX).contains(&header.events)
+        let is_sound = (header.is_void || (1..=RECORD_EVENTS_MAX).contains(&header.events))
             && header.first.checked_add(u64::from(header.events)).is_some()
             && header.bytes() <= RECORD_BYTES_MAX;
         is_sound.then_some(header)
@@ -113,6 +120,7 @@ mod tests {
             tag_bytes: 4,
             payload_bytes: 900,
             body_crc: 0xDEAD_BEEF,
+            is_void: false,
         }
     }
 
@@ -120,6 +128,12 @@ mod tests {
     fn a_header_comes_back_and_no_flipped_bit_does() {
         let bytes = header().encode();
         assert_eq!(RecordHeader::decode(&bytes), Some(header()));
+        let void = RecordHeader {
+            is_void: true,
+            events: 0,
+            ..header()
+        };
+        assert_eq!(RecordHeader::decode(&void.encode()), Some(void));
         assert_eq!(header().bytes(), 48 + 904);
         assert_eq!(header().end(), 10);
         for bit in 0..bytes.len() * 8 {

@@ -14,7 +14,7 @@ use super::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, decode_header, first_of, name_of,
 };
 use super::storage::{Storage, read_full};
-use super::tail::{Tail, read_tail};
+use super::tail::{Gap, Tail, read_tail};
 use super::tail_rewrite::settle;
 
 /// Something that was on the disk and is not readable any more.
@@ -187,9 +187,9 @@ impl State {
             let tail = read_tail(storage, &file, &last, u64::MAX);
             self.end = self.end.max(tail.end);
             self.durable = self.durable.max(tail.durable);
-            self.judge(storage, &name, &file, &last, &tail);
+            let torn = self.judge(storage, &name, &file, &last, &tail);
             if !tail.records.is_empty() {
-                let bytes = settle(storage, &file, &last, &tail, self.durable)
+                let bytes = settle(storage, &file, &last, &tail, &torn, self.durable)
                     .map_err(OpenError::io(format!("cut {name} to its end and sync it")))?;
                 self.segments
                     .last_mut()
@@ -207,10 +207,12 @@ impl State {
                 .map_err(OpenError::io(format!("remove {name}")))?;
             self.segments.pop();
         }
+        // Whatever was there is gone with the segments.
+        self.lose(self.end, 0..0, self.finished.prefix()..self.end);
         Ok(())
     }
 
-    /// Tells torn from damaged: what lies below `durable` was acknowledged, or could have been.
+    /// Tells damaged from torn, which is given back: what lies below `durable` was acknowledged, or could have been.
     fn judge<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -218,7 +220,11 @@ impl State {
         file: &S::File,
         segment: &Segment,
         tail: &Tail,
-    ) {
+    ) -> Vec<Gap> {
+        let mut torn = Vec::new();
+        for void in &tail.voids {
+            self.finished.insert(void.clone());
+        }
         for gap in &tail.gaps {
             if gap.events.start < self.durable {
                 if self.finished.covers(gap.events.clone()) && !gap.events.is_empty() {
@@ -229,6 +235,7 @@ impl State {
             } else {
                 self.torn_bytes += gap.bytes.end - gap.bytes.start;
                 self.finished.insert(gap.events.clone());
+                torn.push(gap.clone());
             }
         }
         let rest = tail.valid_bytes..tail.written_bytes;
@@ -238,6 +245,7 @@ impl State {
         } else {
             self.torn_bytes += rest.end - rest.start;
         }
+        torn
     }
 
     fn report(&self) {

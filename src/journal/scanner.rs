@@ -17,6 +17,8 @@ static ZEROS: [u8; WINDOW_BYTES] = [0; WINDOW_BYTES];
 pub(super) enum Item {
     /// An undamaged header at `offset`; the body was not looked at.
     Record { offset: u64, header: RecordHeader },
+    /// Events that were given up, and the bytes that were theirs.
+    Void { offset: u64, header: RecordHeader },
     /// No record, up to the one that follows.
     Damage { bytes: Range<u64> },
     /// No further record: `bytes` up to the last one that is not zero.
@@ -60,7 +62,10 @@ impl Scanner {
         if let Some(header) = self.header_at(storage, file, offset) {
             self.offset = offset + header.bytes();
             self.expected = header.end();
-            return Item::Record { offset, header };
+            return match header.is_void {
+                true => Item::Void { offset, header },
+                false => Item::Record { offset, header },
+            };
         }
         self.find_next(storage, file)
     }

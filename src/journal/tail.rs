@@ -29,6 +29,8 @@ pub(super) struct Tail {
     pub(super) records: Vec<Whole>,
     /// In order; those with bytes behind the last whole record are not among them.
     pub(super) gaps: Vec<Gap>,
+    /// The sequences that an earlier start gave up.
+    pub(super) voids: Vec<Range<u64>>,
     /// Behind the last event of the last whole record; the segment's first sequence if there is none.
     pub(super) end: u64,
     /// Where the last whole record ends.
@@ -51,6 +53,7 @@ pub(super) fn read_tail<S: Storage>(
     let mut tail = Tail {
         records: Vec::new(),
         gaps: Vec::new(),
+        voids: Vec::new(),
         end: segment.first,
         valid_bytes: header_end,
         written_bytes: header_end,
@@ -66,6 +69,10 @@ pub(super) fn read_tail<S: Storage>(
                     tail.add(offset, &header);
                 }
             }
+            Item::Void { offset, header } => {
+                tail.pass(offset, &header);
+                tail.voids.push(header.first..header.end());
+            }
             Item::Damage { .. } => {}
             Item::End { bytes } => {
                 tail.written_bytes = bytes.end.max(tail.valid_bytes);
@@ -77,16 +84,20 @@ pub(super) fn read_tail<S: Storage>(
 
 impl Tail {
     fn add(&mut self, offset: u64, header: &RecordHeader) {
+        self.pass(offset, header);
+        self.records.push(Whole {
+            end: header.end(),
+            bytes: offset..offset + header.bytes(),
+        });
+    }
+
+    fn pass(&mut self, offset: u64, header: &RecordHeader) {
         if offset > self.valid_bytes || header.first > self.end {
             self.gaps.push(Gap {
                 bytes: self.valid_bytes..offset,
                 events: self.end..header.first,
             });
         }
-        self.records.push(Whole {
-            end: header.end(),
-            bytes: offset..offset + header.bytes(),
-        });
         self.end = header.end();
         self.valid_bytes = offset + header.bytes();
     }

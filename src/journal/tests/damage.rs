@@ -1,0 +1,251 @@
+//! What a log does with bytes that are not what it wrote.
+
+use veltrix_actors::Finished;
+
+use super::simulated::{SimulatedClock, SimulatedDisk};
+use super::{append, open, read_from};
+use crate::journal::{Log, Next, Options};
+
+/// A log of forty records of one event, over several segments, that nobody has open.
+fn disk_with_forty(seed: u64) -> SimulatedDisk {
+    let disk = SimulatedDisk::new(seed);
+    append(&mut open(&disk).0, &[1; 40]);
+    disk
+}
+
+fn segments(disk: &SimulatedDisk) -> Vec<String> {
+    let mut files = disk.with(|disk| disk.files());
+    files.retain(|name| name.ends_with(".seg") && !name.contains('/'));
+    files
+}
+
+fn quarantined(disk: &SimulatedDisk) -> usize {
+    let files = disk.with(|disk| disk.files());
+    files
+        .iter()
+        .filter(|name| name.starts_with("quarantine/"))
+        .count()
+}
+
+fn numbers(count: u64, without: &[u64]) -> Vec<u64> {
+    (0..count)
+        .filter(|number| !without.contains(number))
+        .collect()
+}
+
+#[test]
+fn a_damaged_payload_loses_its_record_and_no_other() {
+    let disk = disk_with_forty(1);
+    disk.with(|disk| disk.edit(&format!("{:020}.seg", 0), |bytes| bytes[32 + 48 + 6] ^= 1));
+    let (mut log, _) = open(&disk);
+    let (records, lost) = read_from(&mut log, 0);
+    assert_eq!(records, numbers(40, &[0]));
+    assert_eq!(lost.prefix(), 1);
+    assert_eq!(quarantined(&disk), 1);
+}
+
+#[test]
+fn a_damaged_header_loses_its_record_and_no_other() {
+    let disk = disk_with_forty(2);
+    // The second record's header; the first one is known to be 48 + "shop" + its text long.
+    let second = 32 + 48 + 4 + super::text(0).len();
+    disk.with(|disk| {
+        disk.edit(&format!("{:020}.seg", 0), |bytes| {
+            bytes[second + 20] ^= 0x80
+        })
+    });
+    let (mut log, _) = open(&disk);
+    assert_eq!(read_from(&mut log, 0).0, numbers(40, &[1]));
+    assert_eq!(quarantined(&disk), 1);
+    // Once more, it is not copied again.
+    assert_eq!(read_from(&mut log, 0).0, numbers(40, &[1]));
+    assert_eq!(quarantined(&disk), 1);
+}
+
+#[test]
+fn a_damaged_segment_header_loses_nothing() {
+    let disk = disk_with_forty(3);
+    for name in segments(&disk) {
+        disk.with(|disk| disk.edit(&name, |bytes| bytes[..32].fill(0xAA)));
+    }
+    let (mut log, recovered) = open(&disk);
+    assert_eq!(recovered.end, 40);
+    assert_eq!(read_from(&mut log, 0).0, numbers(40, &[]));
+}
+
+#[test]
+fn a_segment_that_is_gone_is_lost_and_the_others_are_not() {
+    let disk = disk_with_forty(4);
+    let names = segments(&disk);
+    let first = |name: &str| name[..20].parse::<u64>().unwrap();
+    let gone: Vec<u64> = (first(&names[1])..first(&names[2])).collect();
+    disk.with(|disk| disk.remove_all(&names[1]));
+    let (mut log, _) = open(&disk);
+    let (records, lost) = read_from(&mut log, 0);
+    assert_eq!(records, numbers(40, &gone));
+    assert_eq!(lost.end(), first(&names[2]));
+}
+
+#[test]
+fn the_oldest_segments_gone_move_the_prefix_and_are_told() {
+    let disk = disk_with_forty(5);
+    let names = segments(&disk);
+    let second: u64 = names[1][..20].parse().unwrap();
+    disk.with(|disk| disk.remove_all(&names[0]));
+    let (mut log, recovered) = open(&disk);
+    assert_eq!(recovered.damaged.len(), 1);
+    assert_eq!(recovered.damaged[0].events, 0..second);
+    assert_eq!(recovered.finished.prefix(), second);
+    assert_eq!(read_from(&mut log, second).0[0], second);
+    drop(log);
+    // Told once.
+    assert!(open(&disk).1.damaged.is_empty());
+}
+
+#[test]
+fn damage_in_the_last_segment_is_told_at_the_start() {
+    let disk = disk_with_forty(6);
+    // So that later records say that the earlier ones were synced.
+    let name = {
+        let (mut log, _) = open(&disk);
+        append(&mut log, &[1]);
+        append(&mut log, &[1]);
+        append(&mut log, &[1]);
+        segments(&disk).last().unwrap().clone()
+    };
+    disk.with(|disk| disk.edit(&name, |bytes| bytes[32 + 60] ^= 4));
+    let (mut log, recovered) = open(&disk);
+    assert_eq!(recovered.damaged.len(), 1, "{recovered:?}");
+    assert_eq!(recovered.damaged[0].events, 40..41);
+    assert!(recovered.finished.contains(40));
+    assert_eq!(read_from(&mut log, 0).0, numbers(43, &[40]));
+    assert_eq!(quarantined(&disk), 1);
+}
+
+#[test]
+fn what_no_later_record_vouches_for_is_torn_and_cut() {
+    let disk = SimulatedDisk::new(7);
+    let (mut log, _) = open(&disk);
+    append(&mut log, &[1; 2]);
+    log.append("shop", 1, &[super::text(2).as_bytes()]).unwrap();
+    log.append("shop", 1, &[super::text(3).as_bytes()]).unwrap();
+    drop(log);
+    let name = format!("{:020}.seg", 0);
+    let length = |disk: &SimulatedDisk| {
+        let mut length = 0;
+        disk.with(|disk| disk.edit(&name, |bytes| length = bytes.len()));
+        length
+    };
+    let third = 32 + 2 * (48 + 4) + super::text(0).len() + super::text(1).len();
+    let fourth = third + 48 + 4 + super::text(2).len();
+    // The third record is torn while the fourth one made it to the disk: it may stay.
+    disk.with(|disk| disk.edit(&name, |bytes| bytes[third + 30..third + 50].fill(0)));
+    let (mut log, recovered) = open(&disk);
+    assert!(recovered.torn_bytes > 0 && recovered.damaged.is_empty());
+    assert_eq!(read_from(&mut log, 0).0, [0, 1, 3]);
+    drop(log);
+    assert_eq!(length(&disk), fourth + 48 + 4 + super::text(3).len());
+    assert_eq!(quarantined(&disk), 0);
+    // And here nothing whole follows. The cursor was synced at the start and knows that there was something.
+    disk.with(|disk| disk.edit(&name, |bytes| bytes[fourth] ^= 1));
+    let (mut log, recovered) = open(&disk);
+    assert_eq!(recovered.damaged[0].events, 3..4);
+    assert_eq!((recovered.end, length(&disk)), (4, fourth));
+    assert_eq!(read_from(&mut log, 0).0, [0, 1]);
+}
+
+#[test]
+fn without_a_cursor_all_that_is_kept_comes_again() {
+    let disk = disk_with_forty(8);
+    {
+        let (mut log, _) = open(&disk);
+        log.persist(&Finished::below(30), true).unwrap();
+    }
+    let oldest = super::open(&disk).0.oldest();
+    assert!(oldest > 0);
+    disk.with(|disk| disk.edit("cursor", |bytes| bytes.fill(7)));
+    let (mut log, recovered) = open(&disk);
+    assert!(recovered.is_cursor_lost && recovered.damaged.is_empty());
+    assert_eq!(recovered.finished, Finished::below(oldest));
+    assert_eq!(read_from(&mut log, oldest).0.len() as u64, 40 - oldest);
+    drop(log);
+    assert!(!open(&disk).1.is_cursor_lost);
+}
+
+#[test]
+fn a_torn_slot_leaves_the_older_one() {
+    for slot in [0, 1] {
+        let disk = disk_with_forty(9);
+        let (mut log, _) = open(&disk);
+        log.persist(&Finished::below(10), true).unwrap();
+        log.persist(&Finished::below(11), true).unwrap();
+        drop(log);
+        disk.with(|disk| disk.edit("cursor", |bytes| bytes[slot * 16 * 1024 + 33] ^= 1));
+        let prefix = open(&disk).1.finished.prefix();
+        assert!((10..=11).contains(&prefix), "{prefix}");
+    }
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_hides_nothing_behind_it() {
+    let disk = SimulatedDisk::new(10);
+    let options = Options {
+        segment_bytes: 30_000,
+        ..super::OPTIONS
+    };
+    let open = || Log::open(disk.clone(), SimulatedClock::default(), options).unwrap();
+    let line = "z".repeat(1_000 - 48 - 1);
+    let (mut log, _) = open();
+    for _ in 0..50 {
+        log.append("t", 1, &[line.as_bytes()]).unwrap();
+        log.sync().unwrap();
+    }
+    drop(log);
+    let names = segments(&disk);
+    assert_eq!(names.len(), 2);
+    disk.with(|disk| {
+        // In the eleventh record of one, in the header of the other.
+        disk.break_sector(&names[0], 10_500);
+        disk.break_sector(&names[1], 0);
+    });
+    let (mut log, recovered) = open();
+    assert_eq!((recovered.end, recovered.damaged.len()), (50, 1));
+    let (mut from, mut lost, mut payload) = (0, Vec::new(), Vec::new());
+    loop {
+        from = match log.read(from, &mut payload).unwrap() {
+            Next::Record(record) => record.sequences().end,
+            Next::Lost(range) => {
+                lost.push(range.clone());
+                range.end
+            }
+            Next::End => break,
+        };
+    }
+    // All headers within a block of 4 KiB around each.
+    assert_eq!((lost, from), (vec![9..13, 29..34], 50));
+}
+
+#[test]
+fn text_that_imitates_a_record_is_not_taken_for_one() {
+    let disk = SimulatedDisk::new(11);
+    let (mut log, _) = open(&disk);
+    append(&mut log, &[1]);
+    drop(log);
+    // What a sender can write is UTF-8; the header of a record is not, so its bytes arrive as others.
+    let mut forged = Vec::new();
+    disk.with(|disk| {
+        disk.edit(&format!("{:020}.seg", 0), |bytes| {
+            forged = bytes[32..].to_vec()
+        })
+    });
+    assert!(std::str::from_utf8(&forged).is_err());
+    let forged = String::from_utf8_lossy(&forged).into_owned();
+    let (mut log, _) = open(&disk);
+    log.append("shop", 1, &[forged.as_bytes()]).unwrap();
+    log.append("shop", 1, &[super::text(2).as_bytes()]).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    disk.with(|disk| disk.edit(&format!("{:020}.seg", 1), |bytes| bytes[32 + 9] ^= 1));
+    let (mut log, _) = open(&disk);
+    assert_eq!(read_from(&mut log, 0).0, [0, 2]);
+}

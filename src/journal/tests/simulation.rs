@@ -1,0 +1,25 @@
+//! Runs the world over many seeds. A failure prints its seed; `VELTRIX_JOURNAL_SEED` runs that one alone.
+
+use super::world::{run, run_traced};
+
+#[test]
+fn no_schedule_breaks_a_promise() {
+    if let Ok(seed) = std::env::var("VELTRIX_JOURNAL_SEED") {
+        let seed = seed.parse().expect("a seed is a number");
+        return replay(seed);
+    }
+    for seed in 0..5_000 {
+        if let Err(violation) = run(seed) {
+            panic!("seed {seed}: {violation}");
+        }
+    }
+}
+
+/// Runs one seed and tells every operation of the disk.
+fn replay(seed: u64) {
+    let (outcome, trace) = run_traced(seed);
+    for line in trace {
+        println!("{line}");
+    }
+    outcome.unwrap();
+}
