@@ -110,7 +110,7 @@ fn a_full_process_answers_503_and_takes_events_again_later() {
     let gate = Gate::closed();
     let config = json!({
         "service": { "memory": "1MiB", "admin": { "listen": "127.0.0.1:0" } },
-        "sources": { "web": { "type": "http", "listen": "127.0.0.1:0" } },
+        "sources": { "web": { "type": "http", "durability": "none", "listen": "127.0.0.1:0" } },
         "handlers": { "all": { "on": ">", "type": "pass", "to": ["slow"] } },
         "sinks": { "slow": { "type": "http", "url": gate.url(), "timeout": "600s" } },
     });
@@ -146,7 +146,7 @@ fn a_socket_is_not_read_while_its_events_cannot_go_on() {
     let gate = Gate::closed();
     let config = json!({
         "service": { "drain_timeout": "200ms", "admin": { "listen": "127.0.0.1:0" } },
-        "sources": { "feed": { "type": "tcp", "listen": "127.0.0.1:0" } },
+        "sources": { "feed": { "type": "tcp", "durability": "none", "listen": "127.0.0.1:0" } },
         "handlers": { "all": { "on": ">", "type": "pass", "to": ["slow"] } },
         "sinks": { "slow": { "type": "http", "url": gate.url(), "timeout": "600s" } },
     });

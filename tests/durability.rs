@@ -12,6 +12,9 @@ mod metrics;
 #[path = "support/process.rs"]
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod process;
+#[path = "support/receiver.rs"]
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod receiver;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -20,6 +23,7 @@ use folder::Folder;
 use gate::Gate;
 use metrics::Metrics;
 use process::{Process, connect, event_line, ids, request};
+use receiver::HttpReceiver;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -33,7 +37,7 @@ fn config(folder: &Folder, gate: &Gate) -> String {
         },
         "handlers": { "all": { "on": ">", "type": "pass", "to": ["slow", "out"] } },
         "sinks": {
-            "slow": { "type": "http", "url": gate.url(), "concurrency": 1 },
+            "slow": { "type": "http", "url": gate.url(), "concurrency": 1, "mode": "batched" },
             "out": { "type": "file", "path": folder.path("out") },
         },
         "journal": { "segment": "1MiB" },
@@ -155,4 +159,71 @@ fn a_journal_of_a_source_that_is_gone_is_emptied_all_the_same() {
     ended.assert_drained();
     assert_eq!(ended.output.len(), 2);
     assert_eq!(ended.source("in")["finished"], 1);
+}
+
+/// The ids of a batch.
+fn ids_of(body: &[u8]) -> Vec<u32> {
+    let events: Vec<serde_json::Value> = serde_json::from_slice(body).expect("a batch");
+    let id = |event: &serde_json::Value| event["id"].as_str().expect("an id").parse();
+    events
+        .iter()
+        .map(|event| id(event).expect("a number"))
+        .collect()
+}
+
+/// Posts events `ids` in batches, each of which is accepted.
+fn post_all(address: SocketAddr, ids: std::ops::Range<u32>) {
+    let headers = [("content-type", "application/cloudevents-batch+json")];
+    for start in ids.clone().step_by(500) {
+        let events: Vec<_> = (start..ids.end.min(start + 500))
+            .map(|id| event_line(&id.to_string()))
+            .collect();
+        let body = format!("[{}]", events.join(","));
+        let answer = request(address, "POST", "/", &headers, body.as_bytes());
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+}
+
+#[test]
+fn what_waits_for_a_slow_sink_waits_on_disk_and_holds_up_nobody() {
+    let (folder, gate) = (Folder::new(), Gate::closed());
+    let config = config(&folder, &gate);
+    let mut process = Process::start(&config);
+    let (http, admin) = (process.address("in"), process.admin());
+    post_all(http, 0..20_000);
+    // The other sink of the handler has everything, and for the source it is done.
+    process.until("the other sink has everything", || {
+        let metrics = Metrics::of(admin);
+        metrics.sink("delivered", "out") == 20_000.0 && metrics.source("finished", "in") > 15_000.0
+    });
+    let metrics = Metrics::of(admin);
+    assert_eq!(metrics.sink("delivered", "slow"), 0.0);
+    assert!(metrics.get("veltrix_sink_overflow{sink=\"slow\"}") > 10_000.0);
+    assert_eq!(metrics.get("veltrix_sink_waiting{sink=\"slow\"}"), 20_000.0);
+    process.signal(Signal::KILL);
+    process.wait();
+
+    let receiver = HttpReceiver::start();
+    let url = format!("http://{}/", receiver.address);
+    let config = config.replace(&gate.url(), &url);
+    let mut process = Process::start(&config);
+    let admin = process.admin();
+    post_all(process.address("in"), 20_000..20_010);
+    process.until("the slow sink has everything", || {
+        let metrics = Metrics::of(admin);
+        metrics.get("veltrix_sink_waiting{sink=\"slow\"}") == 0.0
+            && metrics.sink("delivered", "out") >= 10.0
+    });
+    process.stop().assert_drained();
+    let received = receiver.rest();
+    let ids = received.iter().flat_map(|request| ids_of(&request.body));
+    // Whatever came twice came before anything newer.
+    let mut expected = 0;
+    for id in ids {
+        assert!(id <= expected, "{id} before {expected}");
+        expected = expected.max(id + 1);
+    }
+    assert_eq!(expected, 20_010);
+    let out = folder.lines("out");
+    assert!((20_010..25_000).contains(&out.len()), "{} lines", out.len());
 }

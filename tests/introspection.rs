@@ -94,6 +94,7 @@ fn the_tree_shows_who_runs_who_backs_off_and_why_and_what_waits() {
     let roles = [
         r#""dead-letters""#,
         r#""journal""#,
+        r#""overflow""#,
         r#""sinks""#,
         r#""handlers""#,
         r#""router""#,

@@ -58,9 +58,8 @@ struct Written {
 
 impl Copier {
     pub(crate) fn new(to: AlsoTo, owner: Recipient<OutletReady>, registry: &Arc<Registry>) -> Self {
-        let sink = to.target.sink.clone();
         Self {
-            outlet: Outlet::new(to.target.inlet.clone(), owner, 0, registry, sink),
+            outlet: Outlet::to(&to.target, owner, 0, registry),
             own_branch: format!("sink.{}", to.sink),
             derivers: FxHashMap::default(),
             data: String::new(),

@@ -34,7 +34,7 @@ pub trait Journal: 'static {
     /// longer. With `is_durable` it survives a power cut as well.
     ///
     /// # Errors
-    /// It could not be written down; it is tried again.
+    /// It could not be written down. The journal accepts nothing any more.
     fn persist(&mut self, finished: &Finished, is_durable: bool) -> Result<(), JournalFailure>;
 
     /// The number that the next event gets.
@@ -51,6 +51,9 @@ pub trait JournalFactory: Send + Sync {
     /// # Errors
     /// What keeps it from being opened.
     fn open(&self) -> Result<(Box<dyn Journal>, Finished), StartError>;
+
+    /// Whether there is something on the disk already.
+    fn exists(&self) -> bool;
 }
 
 /// Why a batch is not stored.

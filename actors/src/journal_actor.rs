@@ -3,26 +3,21 @@
 //! What a process before this one left unfinished is read back and handed on first; what comes meanwhile is stored, and read
 //! back in its turn.
 
-mod read_back;
-
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
+use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
 
-use self::read_back::ReadOn;
-
+use crate::acceptance;
 use crate::batch::EventBatch;
 use crate::finished::Finished;
 use crate::journal::{Journal, JournalFactory, JournalFailure, JournalRefusal};
 use crate::mailbox::{Custody, Deliver, Inlet, OutletReady, Turn};
 use crate::memory::MemoryBudget;
-use crate::origin::{Mark, Origin};
 use crate::outlet::Outlet;
+use crate::read_back::{READS_PER_TURN_MAX, Read, ReadBack, UNREADABLE};
 use crate::receipt::Admission;
-use crate::shared_finished::SharedFinished;
 use crate::stats::Registry;
 use crate::supervision::{Lifeline, Stop};
 use crate::types::{TypeCache, TypeTable};
@@ -55,16 +50,9 @@ pub struct JournalActor {
     spec: JournalSpec,
     inlet: Arc<Inlet>,
     outlet: Outlet,
-    types: TypeCache,
-    finished: Arc<SharedFinished>,
+    read_back: ReadBack,
     /// What was written down last.
     persisted: Finished,
-    /// What was finished when the journal was opened.
-    recovered: Finished,
-    /// Events before this one were accepted by a process before this one.
-    recovered_end: u64,
-    /// The next event to be handed on; below the journal's synced end while there is something to read back.
-    next: u64,
     /// Written, and not synced yet, with the number of each batch's first event.
     group: Vec<(Deliver, u64)>,
     /// What found no room on the disk and waits for it, in order.
@@ -84,6 +72,11 @@ pub struct JournalActor {
 #[rtype(result = "()")]
 struct Commit;
 
+/// Sent by the actor to itself: reads some batches back.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct ReadOn;
+
 impl JournalActor {
     /// The actor around a journal that was just opened, of which this much is finished.
     pub(crate) fn new(
@@ -93,22 +86,19 @@ impl JournalActor {
         lifeline: Lifeline,
         ctx: &Context<Self>,
     ) -> Self {
-        let stats = &spec.registry.journal;
-        stats.open();
-        let (next, recovered_end) = (finished.prefix(), journal.end());
-        let left = signed(finished.missing(next..recovered_end));
+        let types = TypeCache::new(spec.types.clone());
+        let end = journal.end();
+        let read_back = ReadBack::new(finished.clone(), end, types, spec.budget.clone());
+        let left = signed(read_back.left());
         // Nobody may take the process for idle before these are read back.
         spec.registry.in_flight.add(left);
-        stats.backlog.add(left);
+        spec.registry.journal.open();
+        spec.registry.journal.backlog.add(left);
         let owner = ctx.address().recipient();
         Self {
             outlet: Outlet::new(spec.router.clone(), owner, 0, &spec.registry, None),
-            types: TypeCache::new(spec.types.clone()),
-            finished: Arc::new(SharedFinished::new(finished.clone())),
-            persisted: finished.clone(),
-            recovered: finished,
-            recovered_end,
-            next,
+            read_back,
+            persisted: finished,
             group: Vec::new(),
             waiting: VecDeque::new(),
             held_back: VecDeque::new(),
@@ -126,7 +116,7 @@ impl JournalActor {
     /// Writes a batch; it belongs to the current group then. One that finds no room waits, or is refused.
     fn append(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         let batch = deliver.batch();
-        if !self.waiting.is_empty() && !is_refusable(batch) {
+        if !self.waiting.is_empty() && !acceptance::is_refusable(batch) {
             self.waiting.push_back(deliver);
             return;
         }
@@ -141,9 +131,9 @@ impl JournalActor {
                 if self.spec.registry.journal.set_full(true) {
                     tracing::error!(reason, "the journal has no room, and accepts nothing");
                 }
-                if is_refusable(batch) {
+                if acceptance::is_refusable(batch) {
                     self.spec.registry.journal.refused.add(batch.len());
-                    reject(batch, Admission::Full);
+                    acceptance::reject(batch, Admission::Full);
                     drop(deliver.settle());
                 } else {
                     self.waiting.push_back(deliver);
@@ -153,7 +143,7 @@ impl JournalActor {
                 }
             }
             Err(JournalRefusal::Failed(failure)) => {
-                reject(batch, Admission::Failed);
+                acceptance::reject(batch, Admission::Failed);
                 self.fail(&failure, ctx);
             }
         }
@@ -161,7 +151,7 @@ impl JournalActor {
 
     fn write(&mut self, batch: &EventBatch) -> Result<u64, JournalRefusal> {
         let (unread, max) = (
-            self.journal.unread_bytes(self.next),
+            self.journal.unread_bytes(self.read_back.next),
             self.spec.backlog_bytes_max,
         );
         if unread > max {
@@ -192,7 +182,7 @@ impl JournalActor {
         let started = Instant::now();
         if let Err(failure) = self.journal.sync() {
             for (deliver, _) in self.group.drain(..) {
-                reject(deliver.batch(), Admission::Failed);
+                acceptance::reject(deliver.batch(), Admission::Failed);
             }
             self.fail(&failure, ctx);
             return;
@@ -201,22 +191,91 @@ impl JournalActor {
         for (deliver, first) in std::mem::take(&mut self.group) {
             let batch = deliver.batch();
             let events = batch.len() as u64;
-            store(batch, first, &self.finished);
+            acceptance::store(batch, first, &self.read_back.finished);
             let custody = deliver.settle();
             // Who can be refused need not wait: the backlog's limit stops it.
-            let is_refusable = is_refusable(batch);
-            if self.next == first && (self.outlet.has_room() || !is_refusable) {
-                self.next += events;
+            let is_refusable = acceptance::is_refusable(batch);
+            if self.read_back.next == first && (self.outlet.has_room() || !is_refusable) {
+                self.read_back.next += events;
                 self.outlet.forward(batch, custody.map(Arc::new).as_ref());
                 continue;
             }
-            park(batch);
+            acceptance::park(batch);
             self.spec.registry.journal.backlog.add(signed(events));
             if let Some(custody) = custody.filter(|_| !is_refusable) {
                 self.held_back.push_back((custody, events));
             }
         }
         self.outlet.flush();
+    }
+
+    /// Reads some stored batches back and hands them on, as long as they would not have to wait.
+    fn read_on(&mut self, ctx: &mut Context<Self>) {
+        self.is_reading = false;
+        if !self.spec.budget.has_room() {
+            let budget = self.spec.budget.clone();
+            self.is_reading = true;
+            let room = async move { budget.room().await };
+            ctx.spawn(
+                actix::fut::wrap_future::<_, Self>(room).map(|(), _, ctx| ctx.notify(ReadOn)),
+            );
+            return;
+        }
+        for _ in 0..READS_PER_TURN_MAX {
+            let end = self.synced_end();
+            if self.read_back.next >= end || !self.outlet.has_room() {
+                break;
+            }
+            let registry = &self.spec.registry;
+            let stats = |source: &str, recovered| {
+                let stats = registry.former_source(source);
+                stats.recover(recovered);
+                stats
+            };
+            match self.read_back.read(&mut *self.journal, end, stats) {
+                Ok(read) => self.hand_on(read),
+                Err(failure) => return self.fail(&failure, ctx),
+            }
+        }
+        self.outlet.flush();
+        self.read_later(ctx);
+    }
+
+    fn hand_on(&mut self, read: Read) {
+        let Read {
+            batches,
+            events,
+            unreadable,
+        } = read;
+        for batch in batches {
+            self.outlet.append(batch);
+        }
+        let registry = &self.spec.registry;
+        if unreadable > 0 {
+            let count = usize::try_from(unreadable).unwrap_or(usize::MAX);
+            registry.drop_by_rule(UNREADABLE, count);
+            registry.in_flight.add(-signed(unreadable));
+        }
+        let mut read = events + unreadable;
+        registry.journal.backlog.add(-signed(read));
+        while let Some((_, held)) = self.held_back.front_mut() {
+            let step = read.min(*held);
+            *held -= step;
+            read -= step;
+            if *held > 0 {
+                break;
+            }
+            self.held_back.pop_front();
+        }
+    }
+
+    fn read_later(&mut self, ctx: &mut Context<Self>) {
+        if self.read_back.next >= self.synced_end() {
+            self.held_back.clear();
+        } else if self.outlet.has_room() && !std::mem::replace(&mut self.is_reading, true) {
+            // Otherwise a returned credit has it read on.
+            ctx.notify(ReadOn);
+        }
     }
 
     /// The number after the last event that is durable.
@@ -228,16 +287,14 @@ impl JournalActor {
     }
 
     /// Writes down what is finished, if that is news.
-    fn persist(&mut self, is_durable: bool) {
-        let finished = self.finished.snapshot();
+    fn persist(&mut self, is_durable: bool, ctx: &mut Context<Self>) {
+        let finished = self.read_back.finished.snapshot();
         if finished == self.persisted && !is_durable {
             return;
         }
         match self.journal.persist(&finished, is_durable) {
             Ok(()) => self.persisted = finished,
-            Err(error) => {
-                tracing::warn!(%error, "cannot write down which events are finished");
-            }
+            Err(failure) => self.fail(&failure, ctx),
         }
     }
 
@@ -252,46 +309,10 @@ impl JournalActor {
     fn stop_if_done(&mut self, ctx: &mut Context<Self>) {
         let is_idle = self.outlet.is_empty() && self.group.is_empty() && self.waiting.is_empty();
         if self.is_stopping && is_idle {
-            self.persist(true);
+            self.persist(true, ctx);
             ctx.stop();
         }
     }
-}
-
-/// For each of the batch's origins the numbers of its events, which lie beside each other.
-fn marks(batch: &EventBatch, first: u64) -> impl Iterator<Item = (&Arc<Origin>, Range<u64>)> {
-    let mut next = first;
-    let runs = batch.records().chunk_by(|a, b| a.origin == b.origin);
-    runs.map(move |run| {
-        let start = next;
-        next += run.len() as u64;
-        (batch.origin(run[0].origin), start..next)
-    })
-}
-
-fn store(batch: &EventBatch, first: u64, finished: &Arc<SharedFinished>) {
-    for (origin, numbers) in marks(batch, first) {
-        debug_assert_eq!(origin.events() as u64, numbers.end - numbers.start);
-        origin.store(Mark {
-            finished: finished.clone(),
-            first: numbers.start,
-        });
-    }
-}
-
-fn reject(batch: &EventBatch, admission: Admission) {
-    batch
-        .origins()
-        .iter()
-        .for_each(|origin| origin.reject(admission));
-}
-
-fn park(batch: &EventBatch) {
-    batch.origins().iter().for_each(|origin| origin.park());
-}
-
-fn is_refusable(batch: &EventBatch) -> bool {
-    batch.origins().iter().any(|origin| origin.is_refusable())
 }
 
 fn signed(count: u64) -> i64 {
@@ -302,7 +323,7 @@ impl Drop for JournalActor {
     fn drop(&mut self) {
         // Whoever waits for an answer gets one; after this actor there is none.
         for shipment in self.inlet.close() {
-            reject(&shipment.batch, Admission::Failed);
+            acceptance::reject(&shipment.batch, Admission::Failed);
         }
     }
 }
@@ -311,9 +332,9 @@ impl Actor for JournalActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(CURSOR_INTERVAL, |actor, _| actor.persist(false));
-        if self.next < self.recovered_end {
-            let events = self.finished.missing(self.next..self.recovered_end);
+        ctx.run_interval(CURSOR_INTERVAL, |actor, ctx| actor.persist(false, ctx));
+        let events = self.read_back.left();
+        if events > 0 {
             tracing::info!(events, "unfinished events are read back from the journal");
         }
         self.read_later(ctx);

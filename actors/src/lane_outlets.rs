@@ -8,12 +8,11 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::batch::{Arena, EventBatch};
 use crate::event::CONDITIONAL;
-use crate::lane_spec::LaneSpec;
-use crate::mailbox::{Inlet, OutletReady};
+use crate::lane_spec::{LaneSpec, Target};
+use crate::mailbox::OutletReady;
 use crate::outlet::Outlet;
 use crate::output::{Destination, Emitted};
 use crate::router::Unmatched;
-use crate::stats::SinkStats;
 
 /// The outlet to the dead letters; those of the handler's targets follow it, then the one for unmatched events.
 const DEAD_LETTERS: usize = 0;
@@ -29,23 +28,17 @@ pub(crate) struct LaneOutlets {
 impl LaneOutlets {
     pub(crate) fn new(spec: &LaneSpec, owner: &Recipient<OutletReady>) -> Self {
         let mut all: Vec<Outlet> = Vec::new();
-        let mut add = |inlet: &Arc<Inlet>, sink: Option<Arc<SinkStats>>| {
+        let mut add = |target: &Target| {
             let number = all.len();
-            all.push(Outlet::new(
-                inlet.clone(),
-                owner.clone(),
-                number,
-                &spec.registry,
-                sink,
-            ));
+            all.push(Outlet::to(target, owner.clone(), number, &spec.registry));
             number
         };
-        add(&spec.dead_letters, None);
+        add(&Target::of(&spec.dead_letters));
         for target in &spec.targets {
-            add(&target.inlet, target.sink.clone());
+            add(target);
         }
         let unmatched = match &spec.unmatched {
-            Unmatched::Sink(target) => Some(add(&target.inlet, target.sink.clone())),
+            Unmatched::Sink(target) => Some(add(target)),
             Unmatched::DeadLetter | Unmatched::Drop => None,
         };
         Self { all, unmatched }

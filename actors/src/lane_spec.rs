@@ -8,6 +8,7 @@ use crate::handler::HandlerFactory;
 use crate::mailbox::Inlet;
 use crate::memory::MemoryBudget;
 use crate::router::Unmatched;
+use crate::spillway::Spillway;
 use crate::stats::{Registry, SinkStats};
 use crate::supervision::Backoff;
 use crate::types::TypeTable;
@@ -19,6 +20,19 @@ pub struct Target {
     pub inlet: Arc<Inlet>,
     /// The sink's ledger; `None` if the target is the router.
     pub sink: Option<Arc<SinkStats>>,
+    /// The way through the sink's overflow log, if it has one.
+    pub spillway: Option<Arc<Spillway>>,
+}
+
+impl Target {
+    /// What takes events in at an inlet and is no sink.
+    pub fn of(inlet: &Arc<Inlet>) -> Self {
+        Self {
+            inlet: inlet.clone(),
+            sink: None,
+            spillway: None,
+        }
+    }
 }
 
 /// What all lanes of a handler share. Cloned for each start of a lane.

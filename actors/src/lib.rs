@@ -4,6 +4,7 @@
 //! Events flow source → router → lane → sink as [`EventBatch`]es. Each hop sends only with credit in hand (see
 //! [`mailbox`]); *custody* returns the credit, *done* ([`Origin`]) counts what every intake still waits for.
 
+mod acceptance;
 mod actor_status;
 mod async_sink_actor;
 mod attempt;
@@ -42,9 +43,12 @@ mod memory;
 mod origin;
 mod outlet;
 mod output;
+mod overflow_actor;
+mod overflow_log;
 mod panic_hook;
 mod pattern;
 mod plain_envelope;
+mod read_back;
 mod receipt;
 mod route_table;
 mod router;
@@ -57,6 +61,7 @@ mod source;
 mod source_actor;
 mod source_port;
 mod source_stats;
+mod spillway;
 mod start;
 mod stats;
 mod submitter;
@@ -106,6 +111,7 @@ pub use memory::{Charge, MemoryBudget};
 pub use origin::Origin;
 pub use outlet::Outlet;
 pub use output::{Output, RESULT_BYTES_MAX, RESULTS_PER_EVENT_MAX};
+pub use overflow_actor::{OverflowActor, OverflowSpec};
 pub use panic_hook::{install_panic_hook, panics_total};
 pub use pattern::{PatternError, Segment, TypePattern};
 pub use receipt::Admission;
@@ -121,9 +127,10 @@ pub use source::{
 pub use source_actor::SourceActor;
 pub use source_port::{SUBMITTED_EVENTS_MAX, SourcePort};
 pub use source_stats::{InFlight, SourceStats};
+pub use spillway::Spillway;
 pub use start::{
-    start_dead_letters, start_journal, start_lane, start_router, start_sink, start_source,
-    start_supervisor,
+    start_dead_letters, start_journal, start_lane, start_overflow, start_router, start_sink,
+    start_source, start_supervisor,
 };
 pub use stats::{HandlerStats, Registry, SinkStats};
 pub use submitter::Submitter;

@@ -119,14 +119,19 @@ impl Credits {
         self.registry.credits_in_use.add(-1);
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
         if self.is_wanted.swap(false, Ordering::SeqCst) {
-            let ready = OutletReady {
-                outlet: self.outlet,
-            };
-            let owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-            // Bounded by the credits given out. A closed mailbox needs no credit any more.
-            #[expect(clippy::disallowed_methods, reason = "the one module that sends")]
-            owner.do_send(ready);
+            self.wake();
         }
+    }
+
+    /// Has the owner look after its outlet.
+    pub(crate) fn wake(&self) {
+        let ready = OutletReady {
+            outlet: self.outlet,
+        };
+        let owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        // Bounded by the credits given out. A closed mailbox needs no credit any more.
+        #[expect(clippy::disallowed_methods, reason = "the one module that sends")]
+        owner.do_send(ready);
     }
 }
 
@@ -234,7 +239,16 @@ impl Inlet {
         let is_it = |sent: &Sent| Arc::ptr_eq(&sent.shipment, shipment);
         // Nearly always the first: only sinks with several slots finish out of order.
         let index = state.window.iter().position(is_it)?;
-        Some(state.window.remove(index)?.custody)
+        let sent = state.window.remove(index)?;
+        sent.shipment.settle();
+        Some(sent.custody)
+    }
+
+    /// What is not settled, in order.
+    pub(crate) fn window(&self) -> Vec<Arc<Shipment>> {
+        let state = self.lock();
+        let shipments = state.window.iter();
+        shipments.map(|sent| Arc::clone(&sent.shipment)).collect()
     }
 
     /// The oldest batch that is not settled.

@@ -20,6 +20,8 @@ pub struct Origin {
     whose: Whose,
     /// Per event how many conditional handlers have not refused it yet; made only for batches that need it.
     undecided: OnceLock<Box<[AtomicU32]>>,
+    /// Whether something keeps the events when the process dies.
+    is_durable: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,9 @@ impl Origin {
         mark: Option<Mark>,
     ) -> Arc<Self> {
         source.accept(events);
-        Self::of_source(events, bytes, source, true, None, mark)
+        let is_durable = mark.is_some();
+        let intake = SourceIntake::new(bytes, source, true, None, mark);
+        Self::new(events, Whose::Source(intake), is_durable)
     }
 
     /// An origin of events that are accepted once the journal has stored them.
@@ -73,7 +77,8 @@ impl Origin {
         receipt: Option<Arc<Receipt>>,
     ) -> Arc<Self> {
         source.pending.add(signed(events));
-        Self::of_source(events, bytes, source, false, receipt, None)
+        let intake = SourceIntake::new(bytes, source, false, receipt, None);
+        Self::new(events, Whose::Source(intake), true)
     }
 
     /// An origin of events that were accepted before, and are in memory again.
@@ -83,40 +88,40 @@ impl Origin {
         source: Arc<SourceStats>,
         mark: Mark,
     ) -> Arc<Self> {
-        Self::of_source(events, bytes, source, true, None, Some(mark))
+        let intake = SourceIntake::new(bytes, source, true, None, Some(mark));
+        Self::new(events, Whose::Source(intake), true)
     }
 
     /// An origin of results that stand for pieces of other origins.
     pub(crate) fn of_results(events: usize, parents: Vec<(Arc<Origin>, i64)>) -> Arc<Self> {
-        Self::new(events, Whose::Parents(parents))
+        let is_durable = parents.iter().all(|(parent, _)| parent.is_durable);
+        Self::new(events, Whose::Parents(parents), is_durable)
     }
 
-    fn of_source(
-        events: usize,
-        bytes: usize,
-        source: Arc<SourceStats>,
-        is_accepted: bool,
-        receipt: Option<Arc<Receipt>>,
-        mark: Option<Mark>,
-    ) -> Arc<Self> {
-        source.hold(bytes);
-        let intake = SourceIntake {
-            source,
-            bytes,
-            is_accepted: AtomicBool::new(is_accepted),
-            receipt,
-            mark: mark.map(OnceLock::from).unwrap_or_default(),
-        };
-        Self::new(events, Whose::Source(intake))
-    }
-
-    fn new(events: usize, whose: Whose) -> Arc<Self> {
+    fn new(events: usize, whose: Whose, is_durable: bool) -> Arc<Self> {
         Arc::new(Self {
             pieces: AtomicI64::new(signed(events)),
             events,
             whose,
             undecided: OnceLock::new(),
+            is_durable,
         })
+    }
+
+    /// Whether the events are noted in that set once they are finished.
+    pub(crate) fn is_noted_in(&self, set: &Arc<SharedFinished>) -> bool {
+        match &self.whose {
+            Whose::Source(intake) => intake
+                .mark
+                .get()
+                .is_some_and(|mark| Arc::ptr_eq(&mark.finished, set)),
+            Whose::Parents(_) => false,
+        }
+    }
+
+    /// Whether something keeps the events when the process dies.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.is_durable
     }
 
     /// The number of events that it began with.
@@ -231,6 +236,23 @@ impl Origin {
 }
 
 impl SourceIntake {
+    fn new(
+        bytes: usize,
+        source: Arc<SourceStats>,
+        is_accepted: bool,
+        receipt: Option<Arc<Receipt>>,
+        mark: Option<Mark>,
+    ) -> Self {
+        source.hold(bytes);
+        Self {
+            source,
+            bytes,
+            is_accepted: AtomicBool::new(is_accepted),
+            receipt,
+            mark: mark.map(OnceLock::from).unwrap_or_default(),
+        }
+    }
+
     /// The events are nobody's any more: they were never accepted.
     fn withdraw(&self, events: usize, admission: Admission) {
         self.source.let_go(self.bytes);

@@ -8,9 +8,11 @@ use actix::prelude::Recipient;
 use crate::batch::{Arena, BATCH_EVENTS_MAX, EventBatch};
 use crate::dead_letter::Failure;
 use crate::event::EventRecord;
+use crate::lane_spec::Target;
 use crate::mailbox::{Credits, Custody, Inlet, OutletReady};
 use crate::origin::Origin;
 use crate::shipment::Shipment;
+use crate::spillway::Spillway;
 use crate::stats::{Registry, SinkStats};
 
 /// One sender's way to one inlet: gathers events and sends them whenever it has credit.
@@ -23,6 +25,10 @@ pub struct Outlet {
     usual_events: usize,
     /// The ledger of the sink behind the inlet, if it is one.
     offered_to: Option<Arc<SinkStats>>,
+    /// The way through the sink's overflow log, if it has one.
+    spillway: Option<Arc<Spillway>>,
+    /// The account with the overflow log.
+    spill_credits: Arc<Credits>,
 }
 
 /// Events gathered for one message.
@@ -45,16 +51,32 @@ impl Outlet {
     ) -> Self {
         Self {
             inlet,
-            credits: Credits::new(owner, outlet, Arc::clone(registry)),
+            credits: Credits::new(owner.clone(), outlet, Arc::clone(registry)),
             parcels: VecDeque::new(),
             usual_events: 1,
             offered_to,
+            spillway: None,
+            spill_credits: Credits::new(owner, outlet, Arc::clone(registry)),
         }
+    }
+
+    /// An outlet to a target, as [`Outlet::new`].
+    pub(crate) fn to(
+        target: &Target,
+        owner: Recipient<OutletReady>,
+        outlet: usize,
+        registry: &Arc<Registry>,
+    ) -> Self {
+        let (inlet, sink) = (target.inlet.clone(), target.sink.clone());
+        let mut new = Self::new(inlet, owner, outlet, registry, sink);
+        new.spillway = target.spillway.clone();
+        new
     }
 
     /// Gives the outlet to another owner, which then has what is gathered.
     pub(crate) fn readdress(&self, owner: Recipient<OutletReady>) {
-        self.credits.readdress(owner);
+        self.credits.readdress(owner.clone());
+        self.spill_credits.readdress(owner);
     }
 
     /// Adds one event to what is gathered. If a whole batch is waiting already, `taken_from` is held until the event is
@@ -141,20 +163,49 @@ impl Outlet {
 
     /// Sends what is gathered as far as credits go.
     pub(crate) fn flush(&mut self) {
-        while !self.parcels.is_empty() && self.credits.are_left_or_wanted() {
-            self.send_first();
-        }
+        while !self.parcels.is_empty() && self.send_if_credited() {}
     }
 
     /// Sends full batches as far as credits go, and leaves the rest to be added to.
     pub(crate) fn flush_full(&mut self) {
-        let is_full = |parcels: &VecDeque<Parcel>| {
-            let first = parcels.front();
-            first.is_some_and(|first| parcels.len() > 1 || first.batch.is_full())
+        while !self.has_room() && self.send_if_credited() {}
+    }
+
+    /// Sends the first parcel, unless it has to wait for a credit.
+    fn send_if_credited(&mut self) -> bool {
+        let Some(spillway) = self.spillway.clone() else {
+            return self.credits.are_left_or_wanted() && self.send_first();
         };
-        while is_full(&self.parcels) && self.credits.are_left() {
-            self.send_first();
+        let mut state = spillway.lock();
+        if !state.is_spilling {
+            if self.credits.are_left_or_wanted() {
+                return self.send_first();
+            }
+            if self.has_room() || !self.is_first_durable() {
+                return false;
+            }
+            tracing::info!(
+                sink = spillway.sink(),
+                "the sink is slow, its events go through its overflow log"
+            );
+            state.begin(self.inlet.window());
         }
+        if !self.is_first_durable() {
+            // Nothing keeps these: they wait for the sink itself.
+            state.wait(&self.credits);
+            return false;
+        }
+        self.spill_credits.are_left_or_wanted() && self.spill_first(&spillway)
+    }
+
+    /// Whether something keeps the first parcel's events when the process dies.
+    fn is_first_durable(&self) -> bool {
+        let mut origins = self
+            .parcels
+            .front()
+            .into_iter()
+            .flat_map(|first| first.batch.origins());
+        origins.all(|origin| origin.is_durable())
     }
 
     fn parcel_for(&mut self, bytes: usize) -> &mut Parcel {
@@ -171,9 +222,20 @@ impl Outlet {
         self.parcels.back_mut().expect("one was just made")
     }
 
-    fn send_first(&mut self) {
+    fn send_first(&mut self) -> bool {
+        let custody = self.credits.take();
+        let inlet = self.inlet.clone();
+        self.send_to(&inlet, custody)
+    }
+
+    fn spill_first(&mut self, spillway: &Spillway) -> bool {
+        let custody = self.spill_credits.take();
+        self.send_to(&spillway.overflow, custody)
+    }
+
+    fn send_to(&mut self, inlet: &Arc<Inlet>, custody: Custody) -> bool {
         let Some(parcel) = self.parcels.pop_front() else {
-            return;
+            return false;
         };
         let events = parcel.batch.len();
         self.usual_events = events;
@@ -181,8 +243,8 @@ impl Outlet {
         if let Some(sink) = &self.offered_to {
             sink.offer(events);
         }
-        let shipment = Shipment::new(parcel.batch, parcel.failures);
-        self.inlet.send(shipment, self.credits.take());
+        inlet.send(Shipment::new(parcel.batch, parcel.failures), custody);
+        true
     }
 }
 
@@ -190,8 +252,19 @@ impl Drop for Outlet {
     /// The sender has answered for what is gathered, so an end of its actor must not take it along: it goes beyond the
     /// credits, at most about one batch a time.
     fn drop(&mut self) {
+        let spillway = self.spillway.clone();
+        let state = spillway
+            .as_ref()
+            .map(|spillway| (spillway, spillway.lock()));
         while !self.parcels.is_empty() {
-            self.send_first();
+            match &state {
+                Some((spillway, state)) if state.is_spilling && self.is_first_durable() => {
+                    self.spill_first(spillway);
+                }
+                _ => {
+                    self.send_first();
+                }
+            }
         }
     }
 }

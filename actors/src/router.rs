@@ -17,7 +17,7 @@ use crate::origin::Origin;
 use crate::outlet::Outlet;
 use crate::pattern::TypePattern;
 use crate::route_table::RouteTable;
-use crate::stats::{Registry, SinkStats};
+use crate::stats::Registry;
 use crate::supervision::{Lifeline, Stop};
 
 /// One handler, as the router knows it.
@@ -141,20 +141,15 @@ impl RouterActor {
     pub fn new(spec: RouterSpec, lifeline: Lifeline, ctx: &Context<Self>) -> Self {
         let owner = ctx.address().recipient::<OutletReady>();
         let mut outlets: Vec<Outlet> = Vec::new();
-        let mut add = |inlet: Arc<Inlet>, sink: Option<Arc<SinkStats>>| {
-            outlets.push(Outlet::new(
-                inlet,
-                owner.clone(),
-                outlets.len(),
-                &spec.registry,
-                sink,
-            ));
+        let mut add = |target: &Target| {
+            let number = outlets.len();
+            outlets.push(Outlet::to(target, owner.clone(), number, &spec.registry));
         };
-        add(spec.dead_letters.clone(), None);
+        add(&Target::of(&spec.dead_letters));
         match &spec.unmatched {
-            Unmatched::Sink(target) => add(target.inlet.clone(), target.sink.clone()),
+            Unmatched::Sink(target) => add(target),
             // Keeps the numbering; nothing is ever sent there.
-            Unmatched::DeadLetter | Unmatched::Drop => add(Inlet::new(), None),
+            Unmatched::DeadLetter | Unmatched::Drop => add(&Target::of(&Inlet::new())),
         }
         let mut table = RouteTable::default();
         let mut first_lane = Vec::new();
@@ -166,7 +161,7 @@ impl RouterActor {
             first_lane.push(next_lane);
             next_lane += route.lanes.len();
             for lane in &route.lanes {
-                add(lane.clone(), None);
+                add(&Target::of(lane));
             }
         }
         Self {

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::batch::EventBatch;
 use crate::dead_letter::Failure;
+use crate::origin::Mark;
 
 /// A batch that was sent. Shared by the inlet, which keeps it until it is settled, and the receiver that works on it.
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub(crate) struct Shipment {
     is_received: AtomicBool,
     /// Ranges of events that a sink is through with though others of the batch are not.
     ended: Mutex<Vec<Range<usize>>>,
+    /// The receiver is through with all events.
+    is_settled: AtomicBool,
+    /// Where that is to be noted.
+    shadow: OnceLock<Mark>,
 }
 
 impl Shipment {
@@ -34,6 +39,30 @@ impl Shipment {
             committed: AtomicUsize::new(0),
             is_received: AtomicBool::new(false),
             ended: Mutex::default(),
+            is_settled: AtomicBool::new(false),
+            shadow: OnceLock::new(),
+        }
+    }
+
+    /// The events are in an overflow log as well, under the numbers of `mark`, for the order after a crash: they are noted there
+    /// once they are settled.
+    pub(crate) fn attach(&self, mark: Mark) {
+        self.shadow.get_or_init(|| mark);
+        // Either sees the other.
+        if self.is_settled.load(Ordering::SeqCst) {
+            self.note();
+        }
+    }
+
+    /// The receiver is through with all events.
+    pub(crate) fn settle(&self) {
+        self.is_settled.store(true, Ordering::SeqCst);
+        self.note();
+    }
+
+    fn note(&self) {
+        if let Some(Mark { finished, first }) = self.shadow.get() {
+            finished.insert(*first..first + self.batch.len() as u64);
         }
     }
 

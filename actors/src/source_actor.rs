@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
 
+use futures::FutureExt;
+
 use crate::guard::{self, Panic};
 use crate::mailbox::{OutletReady, Turn};
 use crate::receipt::Admission;
@@ -110,8 +112,16 @@ impl SourceActor {
             ctx.stop();
             return;
         }
-        let stats = self.port.stats().clone();
-        let finished = async move { stats.drained().await };
+        let (stats, port) = (self.port.stats().clone(), self.port.clone());
+        let registry = self.port.shared.registry.clone();
+        let finished = async move {
+            stats.drained().await;
+            // What waits on disk for a slow sink is waited for as well, unless the process is told to stop.
+            futures::select_biased! {
+                () = port.draining().fuse() => {}
+                () = registry.in_flight.drained().fuse() => {}
+            }
+        };
         ctx.spawn(actix::fut::wrap_future::<_, Self>(finished).map(|(), _, ctx| ctx.stop()));
     }
 

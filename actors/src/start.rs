@@ -12,6 +12,7 @@ use crate::lane::HandlerActor;
 use crate::lane_slot::LaneSlot;
 use crate::lane_spec::LaneSpec;
 use crate::mailbox::Inlet;
+use crate::overflow_actor::{OverflowActor, OverflowSpec};
 use crate::router::{RouterActor, RouterSpec};
 use crate::sink::AnySink;
 use crate::sink_actor::{SinkActor, SinkSpec};
@@ -49,6 +50,16 @@ pub fn start_journal(
             inlet.open(actor.recipient());
         }
         Err(error) => lifeline.fail(error.to_string()),
+    });
+}
+
+/// Starts the actor of a sink's overflow log.
+pub fn start_overflow(spec: OverflowSpec, arbiter: &ArbiterHandle, lifeline: Lifeline) {
+    let inlet = spec.spillway.overflow.clone();
+    lifeline.status().receives_at(&inlet);
+    on(arbiter, move || {
+        let actor = OverflowActor::create(|ctx| OverflowActor::new(spec, lifeline, ctx));
+        inlet.open(actor.recipient());
     });
 }
 

@@ -57,6 +57,8 @@ pub struct SinkStats {
     pub dead_lettered: Counter,
     /// Offered and neither delivered nor dead-lettered.
     pub waiting: Gauge,
+    /// Those of the waiting that are in the sink's overflow log and were not read back yet.
+    pub overflow: Gauge,
     /// Failed attempts.
     pub errors: Counter,
     /// Attempts after the first.
@@ -143,6 +145,11 @@ impl Registry {
             .entry(name.to_owned())
             .or_insert_with(new)
             .clone()
+    }
+
+    /// Counts that nobody sees by name, and that are in flight with all others.
+    pub(crate) fn unnamed_source(&self) -> Arc<SourceStats> {
+        Arc::new(SourceStats::new("", self.in_flight.clone()))
     }
 
     /// A source takes in no more, for good.

@@ -195,6 +195,7 @@ impl Tree {
             targets: vec![Target {
                 inlet: self.sink.clone(),
                 sink: Some(self.registry.sink("collect")),
+                spillway: None,
             }],
             dead_letters: self.dead_letters.clone(),
             unmatched: Unmatched::Drop,

@@ -48,6 +48,10 @@ impl JournalFactory for Disk {
         state.end = end;
         Ok((Box::new(self.clone()), state.finished.clone()))
     }
+
+    fn exists(&self) -> bool {
+        !self.lock().records.is_empty()
+    }
 }
 
 impl Journal for Disk {

@@ -128,8 +128,8 @@ async fn run_on(
         handler: "bench".into(),
         factory: Arc::new(WorkFactory { work: plan.work }),
         targets: vec![Target {
-            inlet: sink,
             sink: Some(registry.sink("count")),
+            ..Target::of(&sink)
         }],
         dead_letters: dead_letters.clone(),
         unmatched: Unmatched::Drop,

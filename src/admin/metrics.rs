@@ -220,6 +220,14 @@ fn sinks(page: &mut Page, observed: &Observed) {
         "Events offered and not delivered",
         waiting,
     );
+    let overflow = sinks
+        .iter()
+        .map(|(name, stats)| (label("sink", name), stats.overflow.get()));
+    page.gauge(
+        "veltrix_sink_overflow",
+        "Those of the waiting events that are on disk",
+        overflow,
+    );
 }
 
 fn journal(page: &mut Page, observed: &Observed) {

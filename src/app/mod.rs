@@ -6,6 +6,7 @@ mod dead_letters;
 mod drain;
 mod faults;
 mod journal;
+mod overflow;
 mod sources;
 mod status_line;
 mod summary;
@@ -84,6 +85,7 @@ async fn supervise(mut config: Config) -> Outcome {
     if let Err(error) = faults::apply(&mut config, &registry) {
         return Outcome::Failed(error);
     }
+    overflow::warn_of_orphans(&config);
     let tree = Tree::new(&config, registry.clone());
     if let Some(settings) = &config.service.admin
         && let Err(error) = admin::serve(settings.listen, tree.observed(), health.clone())

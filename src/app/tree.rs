@@ -16,7 +16,7 @@ use veltrix_actors::{
 
 use super::arbiters::Arbiters;
 use super::translate::{backoff, breaker, key, restart};
-use super::{dead_letters, journal, sources};
+use super::{dead_letters, journal, overflow, sources};
 use crate::admin::Observed;
 use crate::config::{self, Config, HandlerConfig, Isolation, Supervision};
 
@@ -47,6 +47,7 @@ impl Tree {
         let target = |name: &str| Target {
             inlet: Inlet::new(),
             sink: Some(registry.sink(name)),
+            spillway: overflow::spillway(config, name),
         };
         let mut arbiters = Arbiters::new(config.service.workers);
         let lanes = |handler: &HandlerConfig| {
@@ -120,6 +121,7 @@ impl Tree {
     pub(super) fn start(self, config: &Config) -> (Recipient<Stop>, RootWatch) {
         let mut children = vec![self.dead_letters_child(config)];
         children.extend(journal::child(&self, config));
+        children.extend(overflow::child(&self, config));
         children.extend([
             self.sinks_child(config),
             self.handlers_child(config),
@@ -128,17 +130,14 @@ impl Tree {
         ]);
         let (lifeline, watch) = Lifeline::root();
         // Nothing above the root could decide otherwise, so the first failure that reaches it ends the process.
-        let budget = RestartBudget::new(0, Duration::ZERO);
-        let root = Supervisor::new(
-            "root",
-            children,
-            budget,
-            Backoff::default(),
-            self.registry.clone(),
-            lifeline,
-        )
-        .auto_shutdown(AutoShutdown::AnySignificant);
+        let root = never_restarting("root", children, self.registry.clone(), lifeline)
+            .auto_shutdown(AutoShutdown::AnySignificant);
         (start_supervisor(root), watch)
+    }
+
+    /// Where a sink takes events in.
+    pub(super) fn sink(&self, name: &str) -> Target {
+        self.sinks[name].clone()
     }
 
     fn dead_letters_child(&self, config: &Config) -> ChildSpec {
@@ -244,10 +243,7 @@ impl Tree {
 
     fn lane_spec(&self, config: &Config, handler: &HandlerConfig) -> LaneSpec {
         let target = |target: &config::Target| match target {
-            config::Target::Router => Target {
-                inlet: self.router.clone(),
-                sink: None,
-            },
+            config::Target::Router => Target::of(&self.router),
             config::Target::Sink(name) => self.sinks[name].clone(),
         };
         LaneSpec {
@@ -327,6 +323,18 @@ pub(super) fn supervisor(
         lifeline,
     )
     .stops_together()
+}
+
+/// A supervisor that escalates the first failure.
+pub(super) fn never_restarting(
+    name: &str,
+    children: Vec<ChildSpec>,
+    registry: Arc<Registry>,
+    lifeline: Lifeline,
+) -> Supervisor {
+    let budget = RestartBudget::new(0, Duration::ZERO);
+    let backoff = Backoff::default();
+    Supervisor::new(name, children, budget, backoff, registry, lifeline)
 }
 
 pub(super) fn significant(child: ChildSpec) -> ChildSpec {

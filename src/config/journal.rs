@@ -22,6 +22,8 @@ pub(crate) struct RawJournal {
     segment: ByteSize,
     /// How much may wait on disk to be handled; beyond it, sources are told to wait.
     backlog: ByteSize,
+    /// How much may wait on disk for one slow sink; beyond it, whoever sends to the sink waits.
+    overflow: ByteSize,
     /// What is kept of events that are finished.
     retain: RawRetain,
 }
@@ -41,6 +43,7 @@ impl Default for RawJournal {
         Self {
             segment: ByteSize(64 << 20),
             backlog: ByteSize(1 << 30),
+            overflow: ByteSize(8 << 30),
             retain: RawRetain::default(),
         }
     }
@@ -62,6 +65,8 @@ pub struct JournalConfig {
     pub segment_bytes: u64,
     /// What may wait on disk to be handled.
     pub backlog_bytes: u64,
+    /// What may wait on disk for one sink.
+    pub overflow_bytes: u64,
     /// What the journal may have on disk beyond what is not finished.
     pub retain_bytes: u64,
     /// How long finished events are kept.
@@ -79,6 +84,7 @@ impl RawJournal {
         JournalConfig {
             segment_bytes: self.segment.0 as u64,
             backlog_bytes: self.backlog.0 as u64,
+            overflow_bytes: self.overflow.0 as u64,
             retain_bytes: self.retain.size.0 as u64,
             retain_age: self.retain.age.0,
         }

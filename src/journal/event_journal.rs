@@ -28,6 +28,10 @@ impl DiskJournalFactory {
 }
 
 impl JournalFactory for DiskJournalFactory {
+    fn exists(&self) -> bool {
+        self.folder.exists()
+    }
+
     fn open(&self) -> Result<(Box<dyn Journal>, Finished), StartError> {
         let failed = |error: &dyn std::fmt::Display| {
             StartError(format!(
@@ -35,6 +39,10 @@ impl JournalFactory for DiskJournalFactory {
                 self.folder.display()
             ))
         };
+        if let Some(parent) = self.folder.parent() {
+            // Each makes its own name last, so both are made by it.
+            drop(DiskStorage::create(parent).map_err(|error| failed(&error))?);
+        }
         let storage = DiskStorage::create(&self.folder).map_err(|error| failed(&error))?;
         let (log, recovered) =
             Log::open(storage, SystemClock, self.options).map_err(|error| failed(&error))?;

@@ -285,6 +285,7 @@ impl Pipeline {
             targets: vec![Target {
                 inlet: shared.sink.clone(),
                 sink: Some(shared.registry.sink("collect")),
+                spillway: None,
             }],
             dead_letters: shared.dead_letters.clone(),
             unmatched: Unmatched::Drop,

@@ -1,0 +1,372 @@
+//! The actor of one sink's overflow log: stores what the sink cannot take yet, and hands it on as the sink goes on.
+//!
+//! A stored event counts as done for the input that it came from, so that a slow sink holds up neither the others nor the
+//! journal.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
+
+use crate::journal::{JournalFactory, JournalRefusal};
+use crate::mailbox::{Deliver, Inlet, OutletReady, Turn};
+use crate::memory::MemoryBudget;
+use crate::outlet::Outlet;
+use crate::overflow_log::OpenLog;
+use crate::read_back::{READS_PER_TURN_MAX, ReadBack, UNREADABLE};
+use crate::shipment::Shipment;
+use crate::source_stats::SourceStats;
+use crate::spillway::Spillway;
+use crate::stats::{Registry, SinkStats};
+use crate::supervision::{Lifeline, Stop};
+use crate::types::{TypeCache, TypeTable};
+
+/// How often it is written down what is delivered.
+const CURSOR_INTERVAL: Duration = Duration::from_millis(50);
+/// How often a full disk is tried again.
+const FULL_DISK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What the overflow log of a sink is started with.
+#[derive(Clone)]
+pub struct OverflowSpec {
+    /// The sink's name.
+    pub sink: Arc<str>,
+    /// Opens the log.
+    pub factory: Arc<dyn JournalFactory>,
+    /// By which it is told apart whether events come here.
+    pub spillway: Arc<Spillway>,
+    /// Where the sink takes events in.
+    pub target: Arc<Inlet>,
+    /// The interned types.
+    pub types: Arc<TypeTable>,
+    /// Charged with what is read back.
+    pub budget: Arc<MemoryBudget>,
+    /// Bytes that may wait for the sink; beyond, its senders wait.
+    pub bytes_max: u64,
+    /// The counts.
+    pub registry: Arc<Registry>,
+}
+
+/// Stores events for one sink. There is one for the process's life, as of the journal.
+pub struct OverflowActor {
+    spec: OverflowSpec,
+    /// Opened when there is something in it, or something to put into it.
+    log: Option<OpenLog>,
+    outlet: Outlet,
+    sink: Arc<SinkStats>,
+    /// What is in the log, for the count of what is in flight.
+    stored: Arc<SourceStats>,
+    /// What is to be stored before anything else, though the sink has it in its window.
+    shadows: VecDeque<Arc<Shipment>>,
+    /// Written, and not synced yet.
+    group: Vec<(Deliver, u64)>,
+    /// What found no room on the disk and waits for it, in order.
+    waiting: VecDeque<Deliver>,
+    is_full: bool,
+    is_commit_due: bool,
+    is_reading: bool,
+    is_stopping: bool,
+    turn: Turn,
+    lifeline: Lifeline,
+}
+
+/// Sent by the actor to itself: handled once its mailbox is empty.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Commit;
+
+/// Sent by the actor to itself: reads some batches back.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct ReadOn;
+
+impl OverflowActor {
+    /// The actor of a log that is opened when it is needed.
+    pub(crate) fn new(spec: OverflowSpec, lifeline: Lifeline, ctx: &Context<Self>) -> Self {
+        let owner = ctx.address().recipient();
+        Self {
+            log: None,
+            outlet: Outlet::new(spec.target.clone(), owner, 0, &spec.registry, None),
+            sink: spec.registry.sink(&spec.sink),
+            stored: spec.registry.unnamed_source(),
+            shadows: VecDeque::new(),
+            group: Vec::new(),
+            waiting: VecDeque::new(),
+            is_full: false,
+            is_commit_due: false,
+            is_reading: false,
+            is_stopping: false,
+            turn: Turn::default(),
+            lifeline,
+            spec,
+        }
+    }
+
+    /// Opens the log. False if the actor ends.
+    fn open(&mut self, ctx: &mut Context<Self>) -> bool {
+        if self.log.is_some() {
+            return true;
+        }
+        let (journal, finished) = match self.spec.factory.open() {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.fail(&error.to_string(), ctx);
+                return false;
+            }
+        };
+        let types = TypeCache::new(self.spec.types.clone());
+        let budget = self.spec.budget.clone();
+        let read_back = ReadBack::new(finished.clone(), journal.end(), types, budget);
+        let left = usize::try_from(read_back.left()).unwrap_or(usize::MAX);
+        if left > 0 {
+            let sink = &*self.spec.sink;
+            tracing::info!(
+                sink,
+                events = left,
+                "events wait for the sink in its overflow log"
+            );
+            self.stored.accept(left);
+            self.sink.offer(left);
+            self.sink.overflow.add(signed(left));
+            self.spec.spillway.begin();
+        }
+        self.log = Some(OpenLog {
+            journal,
+            read_back,
+            persisted: finished,
+        });
+        ctx.run_interval(CURSOR_INTERVAL, |actor, ctx| actor.persist(false, ctx));
+        true
+    }
+
+    /// Writes a batch; it belongs to the current group then, or waits for room.
+    fn append(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+        if !self.open(ctx) {
+            return;
+        }
+        let Some(log) = &mut self.log else { return };
+        if !self.waiting.is_empty() {
+            self.waiting.push_back(deliver);
+            return;
+        }
+        self.shadows.extend(self.spec.spillway.take_shadows());
+        let written = log
+            .check_room(self.spec.bytes_max)
+            .and_then(|()| log.shadow(&self.spec.sink, &mut self.shadows));
+        match written.and_then(|()| log.journal.append(&self.spec.sink, deliver.batch())) {
+            Ok(first) => {
+                self.is_full = false;
+                self.group.push((deliver, first));
+                if !std::mem::replace(&mut self.is_commit_due, true) {
+                    ctx.notify(Commit);
+                }
+            }
+            Err(JournalRefusal::Full(reason)) => {
+                if !std::mem::replace(&mut self.is_full, true) {
+                    let sink = &*self.spec.sink;
+                    tracing::error!(
+                        sink,
+                        reason,
+                        "no room for the sink's overflow, its senders wait"
+                    );
+                }
+                self.waiting.push_back(deliver);
+                if self.waiting.len() == 1 {
+                    ctx.run_later(FULL_DISK_INTERVAL, |actor, ctx| {
+                        for deliver in std::mem::take(&mut actor.waiting) {
+                            actor.append(deliver, ctx);
+                        }
+                    });
+                }
+            }
+            Err(JournalRefusal::Failed(failure)) => self.fail(&failure.to_string(), ctx),
+        }
+    }
+
+    /// Makes the group durable: its events are done for the inputs that they came from.
+    fn commit(&mut self, ctx: &mut Context<Self>) {
+        let Some(log) = &mut self.log else { return };
+        if let Err(failure) = log.journal.sync() {
+            return self.fail(&failure.to_string(), ctx);
+        }
+        for (deliver, _) in self.group.drain(..) {
+            let events = deliver.batch().len();
+            // In this order: nobody may take the process for idle in between.
+            self.stored.accept(events);
+            self.sink.overflow.add(signed(events));
+            deliver.batch().complete();
+            drop(deliver.settle());
+        }
+    }
+
+    /// Reads some stored batches back and hands them on, as long as they would not have to wait.
+    fn read_on(&mut self, ctx: &mut Context<Self>) {
+        self.is_reading = false;
+        if !self.spec.budget.has_room() {
+            let budget = self.spec.budget.clone();
+            self.is_reading = true;
+            let room = async move { budget.room().await };
+            ctx.spawn(
+                actix::fut::wrap_future::<_, Self>(room).map(|(), _, ctx| ctx.notify(ReadOn)),
+            );
+            return;
+        }
+        for _ in 0..READS_PER_TURN_MAX {
+            let end = self.synced_end();
+            let Some(log) = &mut self.log else { break };
+            if log.read_back.next >= end || !self.outlet.has_room() {
+                break;
+            }
+            let stored = self.stored.clone();
+            match log.read_back.read(&mut *log.journal, end, |_, _| stored) {
+                Ok(read) => {
+                    let unreadable = usize::try_from(read.unreadable).unwrap_or(usize::MAX);
+                    let events = usize::try_from(read.events).unwrap_or(usize::MAX);
+                    for batch in read.batches {
+                        self.outlet.append(batch);
+                    }
+                    self.sink
+                        .overflow
+                        .add(-signed(events.saturating_add(unreadable)));
+                    if unreadable > 0 {
+                        self.spec.registry.drop_by_rule(UNREADABLE, unreadable);
+                        self.sink.refuse(unreadable);
+                        self.stored.finish(unreadable);
+                    }
+                }
+                Err(failure) => return self.fail(&failure.to_string(), ctx),
+            }
+        }
+        self.outlet.flush();
+        self.go_on(ctx);
+    }
+
+    /// Reads on if there is something to read, and lets senders go straight to the sink once there is nothing.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        let end = self.synced_end();
+        let next = self.log.as_ref().map_or(end, |log| log.read_back.next);
+        if next < end {
+            if self.outlet.has_room() && !std::mem::replace(&mut self.is_reading, true) {
+                // Otherwise a returned credit has it read on.
+                ctx.notify(ReadOn);
+            }
+            return;
+        }
+        let is_idle = self.outlet.is_empty() && self.is_all_stored();
+        if is_idle && self.spec.spillway.end() {
+            tracing::info!(
+                sink = &*self.spec.sink,
+                "the sink's overflow log is empty again"
+            );
+        }
+    }
+
+    fn is_all_stored(&self) -> bool {
+        self.group.is_empty() && self.waiting.is_empty()
+    }
+
+    /// The sink has stopped before: what is left is the next process's.
+    fn stop_if_done(&mut self, ctx: &mut Context<Self>) {
+        if self.is_stopping && self.is_all_stored() {
+            self.persist(true, ctx);
+            ctx.stop();
+        }
+    }
+
+    /// The number after the last event that is durable.
+    fn synced_end(&self) -> u64 {
+        match (self.group.first(), &self.log) {
+            (Some((_, first)), _) => *first,
+            (None, Some(log)) => log.journal.end(),
+            (None, None) => 0,
+        }
+    }
+
+    /// Writes down what is delivered, if that is news.
+    fn persist(&mut self, is_durable: bool, ctx: &mut Context<Self>) {
+        let Some(log) = &mut self.log else { return };
+        let finished = log.read_back.finished.snapshot();
+        if finished == log.persisted && !is_durable {
+            return;
+        }
+        match log.journal.persist(&finished, is_durable) {
+            Ok(()) => log.persisted = finished,
+            Err(failure) => self.fail(&failure.to_string(), ctx),
+        }
+    }
+
+    /// Nobody knows what is on the disk: the next process finds out.
+    fn fail(&mut self, reason: &str, ctx: &mut Context<Self>) {
+        let sink = &*self.spec.sink;
+        tracing::error!(sink, reason, "the sink's overflow log has failed");
+        self.lifeline.fail(format!(
+            "the overflow log of the sink `{sink}` failed: {reason}"
+        ));
+        ctx.terminate();
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+impl Actor for OverflowActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.lifeline.spawned(ctx.address().recipient());
+        if self.spec.factory.exists() && !self.open(ctx) {
+            return;
+        }
+        self.lifeline.started();
+        self.go_on(ctx);
+    }
+}
+
+impl Handler<Deliver> for OverflowActor {
+    type Result = ();
+
+    fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+        self.turn.message(ctx);
+        self.append(deliver, ctx);
+    }
+}
+
+impl Handler<Commit> for OverflowActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Commit, ctx: &mut Context<Self>) {
+        self.is_commit_due = false;
+        self.commit(ctx);
+        self.go_on(ctx);
+        self.stop_if_done(ctx);
+    }
+}
+
+impl Handler<ReadOn> for OverflowActor {
+    type Result = ();
+
+    fn handle(&mut self, _: ReadOn, ctx: &mut Context<Self>) {
+        self.read_on(ctx);
+    }
+}
+
+impl Handler<OutletReady> for OverflowActor {
+    type Result = ();
+
+    fn handle(&mut self, _: OutletReady, ctx: &mut Context<Self>) {
+        self.turn.message(ctx);
+        self.outlet.flush();
+        self.go_on(ctx);
+    }
+}
+
+impl Handler<Stop> for OverflowActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        self.is_stopping = true;
+        self.stop_if_done(ctx);
+    }
+}

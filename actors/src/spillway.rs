@@ -1,0 +1,86 @@
+//! Whether events for one sink go to it, or through its overflow log.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::mailbox::{Credits, Inlet};
+use crate::shipment::Shipment;
+
+/// Shared by all who send to one sink, and the actor of its overflow log. While the log is not empty, everything for the sink
+/// goes through it, in order.
+#[derive(Debug)]
+pub struct Spillway {
+    sink: Arc<str>,
+    /// Where the overflow log takes events in.
+    pub(crate) overflow: Arc<Inlet>,
+    // Shared and locked: senders are on several threads, and each sends under the lock, so that no event overtakes another.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) is_spilling: bool,
+    /// What the sink had not settled when it began: stored first, so that a crash keeps the order.
+    shadows: Vec<Arc<Shipment>>,
+    /// Senders whose events nothing keeps when the process dies: they wait for the sink itself.
+    waiting: Vec<Arc<Credits>>,
+}
+
+impl State {
+    /// Everything goes through the log from now on; the sink has `unsettled` in its window.
+    pub(crate) fn begin(&mut self, unsettled: Vec<Arc<Shipment>>) {
+        self.is_spilling = true;
+        self.shadows = unsettled;
+    }
+
+    /// Has the sender told when the sink takes events again.
+    pub(crate) fn wait(&mut self, sender: &Arc<Credits>) {
+        if !self.waiting.iter().any(|known| Arc::ptr_eq(known, sender)) {
+            self.waiting.push(Arc::clone(sender));
+        }
+    }
+}
+
+impl Spillway {
+    /// A spillway of the sink to what listens at `overflow`.
+    pub fn new(sink: &str, overflow: Arc<Inlet>) -> Arc<Self> {
+        Arc::new(Self {
+            sink: sink.into(),
+            overflow,
+            state: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn sink(&self) -> &str {
+        &self.sink
+    }
+
+    /// Everything goes through the log from now on.
+    pub(crate) fn begin(&self) {
+        self.lock().begin(Vec::new());
+    }
+
+    /// What is to be stored before anything else.
+    pub(crate) fn take_shadows(&self) -> Vec<Arc<Shipment>> {
+        std::mem::take(&mut self.lock().shadows)
+    }
+
+    /// Everything goes to the sink from now on, unless there is something on its way into the log.
+    pub(crate) fn end(&self) -> bool {
+        let mut state = self.lock();
+        // Whoever sends there has the lock meanwhile.
+        if !state.is_spilling || self.overflow.unsettled() > 0 {
+            return false;
+        }
+        state.is_spilling = false;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for sender in waiting {
+            sender.wake();
+        }
+        true
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
