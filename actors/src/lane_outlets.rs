@@ -13,7 +13,7 @@ use crate::mailbox::{Inlet, OutletReady};
 use crate::outlet::Outlet;
 use crate::output::{Destination, Emitted};
 use crate::router::Unmatched;
-use crate::stats::SinkStats;
+use crate::sink_stats::SinkStats;
 
 /// The outlet to the dead letters; those of the handler's targets follow it, then the one for unmatched events.
 const DEAD_LETTERS: usize = 0;

@@ -11,7 +11,8 @@ use crate::event::EventRecord;
 use crate::mailbox::{Credits, Custody, Inlet, OutletReady};
 use crate::origin::Origin;
 use crate::shipment::Shipment;
-use crate::stats::{Registry, SinkStats};
+use crate::sink_stats::SinkStats;
+use crate::stats::Registry;
 
 /// One sender's way to one inlet: gathers events and sends them whenever it has credit.
 #[derive(Debug)]

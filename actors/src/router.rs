@@ -17,7 +17,8 @@ use crate::origin::Origin;
 use crate::outlet::Outlet;
 use crate::pattern::TypePattern;
 use crate::route_table::RouteTable;
-use crate::stats::{Registry, SinkStats};
+use crate::sink_stats::SinkStats;
+use crate::stats::Registry;
 use crate::supervision::{Lifeline, Stop};
 
 /// One handler, as the router knows it.
