@@ -20,7 +20,7 @@ pub enum ActorState {
     Running,
     /// It failed, and is started again after a wait.
     BackingOff,
-    /// It is well, and takes no events because too many of them fail.
+    /// It is well, and waits with its events because too many of them fail, or its receiver takes none.
     Paused,
     /// A call of it takes longer than it may, or it did not stop when it was told to.
     Hung,
@@ -55,7 +55,7 @@ impl ActorState {
     }
 }
 
-/// Why an actor ended last, other than by being told to.
+/// Why an actor ended last, other than by being told to, or why it was paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastFailure {
     /// What it said, or what was seen of it.
@@ -133,7 +133,7 @@ impl ActorStatus {
         self.generation.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Why it ended last, other than by being told to.
+    /// Why it ended last, other than by being told to, or why it was paused.
     pub fn last_failure(&self) -> Option<LastFailure> {
         self.lock().clone()
     }

@@ -13,30 +13,36 @@ use crate::key::KeySelector;
 use crate::mailbox::{Deliver, OutletReady, Turn};
 use crate::outlet::Outlet;
 use crate::sink::{AnySink, AsyncSink, Consignment, DeliveryError, Held, RetryPolicy};
-use crate::sink_actor::{SINK_ATTEMPTS_MAX, SinkSpec};
-use crate::stats::SinkStats;
+use crate::sink_actor::SINK_ATTEMPTS_MAX;
+use crate::sink_pause::Pause;
+use crate::sink_spec::SinkSpec;
+use crate::sink_stats::SinkStats;
 use crate::supervision::{Lifeline, Stop, jitter_sample};
 
 /// Runs a sink that waits for a receiver.
 pub struct AsyncSinkActor {
-    spec: SinkSpec,
+    pub(crate) spec: SinkSpec,
     retry: RetryPolicy,
     /// There unless it could not be built anew.
     sink: Option<Box<dyn AsyncSink>>,
-    stats: Arc<SinkStats>,
+    pub(crate) stats: Arc<SinkStats>,
     /// Calls of the sink so far.
     calls: u64,
-    slots: Vec<Slot>,
+    pub(crate) slots: Vec<Slot>,
+    /// There while the receiver takes nothing at all.
+    pub(crate) pause: Option<Pause>,
     dead_letters: Outlet,
     is_stopping: bool,
     turn: Turn,
-    lifeline: Lifeline,
+    pub(crate) lifeline: Lifeline,
 }
 
 #[derive(Default)]
-struct Slot {
+pub(crate) struct Slot {
     waiting: VecDeque<(Rc<Held>, usize)>,
     is_busy: bool,
+    /// A delivery that waits for the end of a pause.
+    pub(crate) parked: Option<Consignment>,
     /// Failed attempts at the current delivery.
     failures: Attempts,
     /// Panics among them.
@@ -57,6 +63,11 @@ impl Slot {
             bytes <= bytes_max
         });
         fitting.count().max(1)
+    }
+
+    /// The time until the current delivery is given up begins now: a pause does not count.
+    pub(crate) fn restart_time(&mut self) {
+        self.since = Some(Instant::now());
     }
 
     /// Has the events of a failed delivery delivered one by one.
@@ -84,6 +95,7 @@ impl AsyncSinkActor {
             dead_letters: Outlet::new(spec.dead_letters.clone(), owner, 0, &spec.registry, None),
             sink: Some(sink),
             calls: 0,
+            pause: None,
             is_stopping: false,
             turn: Turn::default(),
             lifeline,
@@ -92,7 +104,10 @@ impl AsyncSinkActor {
     }
 
     /// Starts the slot's next delivery if it is free and there is one.
-    fn deliver(&mut self, number: usize, ctx: &mut Context<Self>) {
+    pub(crate) fn deliver(&mut self, number: usize, ctx: &mut Context<Self>) {
+        if self.is_held_up(number) {
+            return;
+        }
         let (slot, Some(sink)) = (&mut self.slots[number], &self.sink) else {
             return;
         };
@@ -113,7 +128,7 @@ impl AsyncSinkActor {
         self.attempt(number, Consignment { events }, ctx);
     }
 
-    fn attempt(&mut self, number: usize, events: Consignment, ctx: &mut Context<Self>) {
+    pub(crate) fn attempt(&mut self, number: usize, events: Consignment, ctx: &mut Context<Self>) {
         let (slot, Some(sink)) = (&mut self.slots[number], &mut self.sink) else {
             return;
         };
@@ -146,6 +161,11 @@ impl AsyncSinkActor {
         result: Result<(), DeliveryError>,
         ctx: &mut Context<Self>,
     ) {
+        if let Err(DeliveryError::Blocked { reason, after }) = &result {
+            self.stats.errors.add(1);
+            return self.blocked(number, events, reason, *after, ctx);
+        }
+        self.unblock(number, ctx);
         let slot = &mut self.slots[number];
         match result {
             Ok(()) => {
@@ -158,13 +178,14 @@ impl AsyncSinkActor {
             Err(error) => {
                 self.stats.errors.add(1);
                 let class = match error {
-                    DeliveryError::Retryable { .. } => FailureClass::Error,
                     DeliveryError::Permanent(_) => FailureClass::Rejected,
+                    _ => FailureClass::Error,
                 };
                 slot.failures
                     .add(Attempt::failed(class, &error.to_string()));
                 match error {
-                    DeliveryError::Retryable { reason, after } => {
+                    DeliveryError::Retryable { reason, after }
+                    | DeliveryError::Blocked { reason, after } => {
                         return self.try_later(number, events, &reason, after, ctx);
                     }
                     // The receiver refused the lot for what may be one event's fault.
@@ -196,6 +217,7 @@ impl AsyncSinkActor {
             ctx.terminate();
             return;
         }
+        self.unblock(number, ctx);
         let slot = &mut self.slots[number];
         if events.len() > 1 {
             slot.split(events);
@@ -229,12 +251,13 @@ impl AsyncSinkActor {
         ctx: &mut Context<Self>,
     ) {
         let slot = &self.slots[number];
-        // A receiver that always asks for no wait at all must not be asked in a tight loop.
+        // On top of what the receiver asks for: all whom it has sent away would come back in one moment, and one that always
+        // asks for no wait at all would be asked in a tight loop.
         let backoff = self
             .retry
             .backoff
             .wait(slot.failures.count(), jitter_sample());
-        let wait = backoff.max(after.unwrap_or_default());
+        let wait = backoff + after.unwrap_or_default();
         let elapsed = slot.since.map_or(Duration::ZERO, |since| since.elapsed());
         if self
             .retry
@@ -254,7 +277,13 @@ impl AsyncSinkActor {
             );
         }
         self.stats.retries.add(1);
-        ctx.run_later(wait, move |actor, ctx| actor.attempt(number, events, ctx));
+        ctx.run_later(wait, move |actor, ctx| {
+            if actor.is_held_up(number) {
+                actor.slots[number].parked = Some(events);
+            } else {
+                actor.attempt(number, events, ctx);
+            }
+        });
     }
 
     fn give_up(&mut self, number: usize, events: &Consignment) {
@@ -309,6 +338,7 @@ impl Actor for AsyncSinkActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.lifeline.spawned(ctx.address().recipient());
         self.lifeline.started();
+        self.try_when_input_is_over(ctx);
     }
 }
 

@@ -8,8 +8,9 @@ use crate::handler::HandlerFactory;
 use crate::mailbox::Inlet;
 use crate::memory::MemoryBudget;
 use crate::router::Unmatched;
+use crate::sink_stats::SinkStats;
 use crate::spillway::Spillway;
-use crate::stats::{Registry, SinkStats};
+use crate::stats::Registry;
 use crate::supervision::Backoff;
 use crate::types::TypeTable;
 

@@ -56,6 +56,9 @@ mod shared_finished;
 mod shipment;
 mod sink;
 mod sink_actor;
+mod sink_pause;
+mod sink_spec;
+mod sink_stats;
 mod sink_watch;
 mod source;
 mod source_actor;
@@ -69,9 +72,11 @@ mod supervision;
 mod timestamp;
 mod trial;
 mod types;
+mod urgency;
 mod watchdog;
 mod work;
 mod worker;
+mod written;
 
 pub use actor_status::{ActorState, ActorStatus, ActorStatuses, LastFailure};
 pub use async_sink_actor::AsyncSinkActor;
@@ -118,8 +123,13 @@ pub use receipt::Admission;
 pub use route_table::{HandlerIndex, RouteTable};
 pub use router::{Route, RouterActor, RouterSpec, Unmatched};
 pub use shared_finished::SharedFinished;
-pub use sink::{AnySink, AsyncSink, Consignment, DeliveryError, RetryPolicy, Sink, SinkFactory};
-pub use sink_actor::{SINK_ATTEMPTS_MAX, SinkActor, SinkSpec};
+pub use sink::{
+    AnySink, AsyncSink, Consignment, DeliveryError, FlushError, RetryPolicy, Sink, SinkFactory,
+};
+pub use sink_actor::{SINK_ATTEMPTS_MAX, SinkActor};
+pub use sink_pause::{SINK_PAUSE_MAX, SINK_PAUSE_MIN};
+pub use sink_spec::SinkSpec;
+pub use sink_stats::SinkStats;
 pub use sink_watch::{SINK_HANG_TIMEOUT, WatchedSink};
 pub use source::{
     Durability, DurabilityKind, Source, SourceFactory, SourcePlace, SourceSpec, Upstream,
@@ -132,7 +142,7 @@ pub use start::{
     start_dead_letters, start_journal, start_lane, start_overflow, start_router, start_sink,
     start_source, start_supervisor,
 };
-pub use stats::{HandlerStats, Registry, SinkStats};
+pub use stats::{HandlerStats, Registry};
 pub use submitter::Submitter;
 pub use supervision::{
     AutoShutdown, Backoff, ChildEvent, ChildHandle, ChildSpec, ExitReason, Lifeline, Restart,
@@ -143,3 +153,4 @@ pub use trial::{Outcome, Trial};
 pub use types::{TYPE_NAME_BYTES_MAX, TYPES_MAX, TypeCache, TypeId, TypeTable};
 pub use watchdog::{LEAKED_THREADS_MAX, NEIGHBOUR_TIMEOUT, Watchdog, Watched};
 pub use worker::{LeakedThreads, Worker};
+pub use written::Written;

@@ -12,8 +12,9 @@ use crate::lane_spec::Target;
 use crate::mailbox::{Credits, Custody, Inlet, OutletReady};
 use crate::origin::Origin;
 use crate::shipment::Shipment;
+use crate::sink_stats::SinkStats;
 use crate::spillway::Spillway;
-use crate::stats::{Registry, SinkStats};
+use crate::stats::Registry;
 
 /// One sender's way to one inlet: gathers events and sends them whenever it has credit.
 #[derive(Debug)]

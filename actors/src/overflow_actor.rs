@@ -16,9 +16,10 @@ use crate::outlet::Outlet;
 use crate::overflow_log::OpenLog;
 use crate::read_back::{READS_PER_TURN_MAX, ReadBack, UNREADABLE};
 use crate::shipment::Shipment;
+use crate::sink_stats::SinkStats;
 use crate::source_stats::SourceStats;
 use crate::spillway::Spillway;
-use crate::stats::{Registry, SinkStats};
+use crate::stats::Registry;
 use crate::supervision::{Lifeline, Stop};
 use crate::types::{TypeCache, TypeTable};
 

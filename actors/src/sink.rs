@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::mailbox::Deliver;
 use crate::shipment::Shipment;
 use crate::supervision::{Backoff, StartError};
+use crate::written::Written;
 
 /// A sink that writes at once: events are appended to its buffers, and a flush hands them over.
 ///
@@ -22,6 +23,9 @@ use crate::supervision::{Backoff, StartError};
 ///
 /// An event at which `append` panics [`SINK_ATTEMPTS_MAX`](crate::SINK_ATTEMPTS_MAX) times is a dead letter. A flush that panics
 /// is tried again like one that fails.
+///
+/// What a flush has handed over is the sink's: the senders get their credits back, and the memory is freed. Whether it is *done*
+/// as well, the sink says itself, at once unless it implements [`Sink::written`].
 pub trait Sink: 'static {
     /// Adds one event to the buffers.
     ///
@@ -29,15 +33,37 @@ pub trait Sink: 'static {
     /// Why this event can never be delivered; it becomes a dead letter.
     fn append(&mut self, event: &Event<'_>) -> Result<(), String>;
 
-    /// Hands over everything appended since the last successful flush; the events count as delivered then. What a failed
-    /// flush has already handed over must not be repeated by the next one.
+    /// Hands over everything appended since the last successful flush. What a failed flush has already handed over must not
+    /// be repeated by the next one.
     ///
     /// # Errors
     /// Why it did not work; it is tried again.
-    fn flush(&mut self) -> Result<(), String>;
+    fn flush(&mut self) -> Result<(), FlushError>;
+
+    /// Takes what the successful flush before has handed over. A sink that brings it to safety only later keeps it until
+    /// then, on whatever thread; what it keeps is bounded by itself.
+    fn written(&mut self, written: Written) {
+        written.done();
+    }
+
+    /// Somebody waits for what was written to be done: a drain, or a source without memory. To be hurried, not waited for.
+    fn hurry(&mut self) {}
 
     /// Bytes waiting in the buffers.
     fn buffered_bytes(&self) -> usize;
+}
+
+/// Why a flush failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// Something is left, and the next flush goes on with it.
+    #[error("{0}")]
+    Unwritten(String),
+    /// What was handed over since the last successful flush cannot be relied on: the sink is built anew, and gets all of it
+    /// again.
+    #[error("{0}")]
+    Unsafe(String),
 }
 
 /// A sink that waits for a receiver, with one delivery at a time in each of its slots.
@@ -80,6 +106,15 @@ pub enum DeliveryError {
     /// The receiver refuses the events for good.
     #[error("{0}")]
     Permanent(String),
+    /// The receiver takes nothing at all from this sink until somebody mends something, such as its credentials. The whole
+    /// sink is paused, one delivery tries now and then, and nothing is given up meanwhile, whatever the time.
+    #[error("{reason}")]
+    Blocked {
+        /// What went wrong.
+        reason: String,
+        /// The earliest time of the next attempt.
+        after: Option<Duration>,
+    },
 }
 
 /// A sink's way of working.
@@ -110,12 +145,26 @@ pub trait SinkFactory: Send + Sync {
 }
 
 /// How a sink tries again.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryPolicy {
     /// The waits between attempts.
     pub backoff: Backoff,
     /// Time after the first attempt at which events are given up; `None` never.
     pub max_elapsed: Option<Duration>,
+}
+
+impl Default for RetryPolicy {
+    /// Without end, with full jitter: each wait is random between nothing and the whole, so that those who failed together
+    /// do not come back together (Brooker, "Exponential Backoff And Jitter", AWS 2015).
+    fn default() -> Self {
+        Self {
+            backoff: Backoff {
+                jitter: 1.0,
+                ..Backoff::default()
+            },
+            max_elapsed: None,
+        }
+    }
 }
 
 /// Some events of one slot, held until they are delivered.

@@ -1,72 +1,28 @@
-//! The sink actor of sinks that write at once: appends what comes, flushes when idle or full, then reports it done.
+//! The sink actor of sinks that write at once: appends what comes, flushes when idle or full, then has the sink answer for it.
 //!
 //! After a panic the sink is built anew in place, and what was appended and not flushed is appended again.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
+use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
+use futures::FutureExt;
 
-use crate::dead_letter::{Attempt, Attempts, Failure, FailureClass};
+use crate::actor_status::ActorState;
+use crate::dead_letter::{Attempt, Attempts, FailureClass};
 use crate::guard::{self, Panic};
-use crate::mailbox::{Deliver, Inlet, OutletReady, Turn};
+use crate::mailbox::{Deliver, OutletReady, Turn};
 use crate::outlet::Outlet;
-use crate::sink::{AnySink, RetryPolicy, Sink, SinkFactory};
-use crate::stats::{Registry, SinkStats};
-use crate::supervision::{Lifeline, StartError, Stop, jitter_sample};
+use crate::sink::{AnySink, FlushError, RetryPolicy, Sink};
+use crate::sink_spec::SinkSpec;
+use crate::sink_stats::SinkStats;
+use crate::supervision::{Lifeline, Stop, jitter_sample};
+use crate::written::Written;
 
 /// Buffered bytes at which a sink is flushed though more is coming.
 const FLUSH_BYTES: usize = 256 * 1024;
 /// Attempts at an event at which a sink panics; then it is a dead letter.
 pub const SINK_ATTEMPTS_MAX: u32 = 3;
-
-/// What a sink is started with.
-#[derive(Clone)]
-pub struct SinkSpec {
-    /// The sink's name.
-    pub name: Arc<str>,
-    /// Makes the sink.
-    pub factory: Arc<dyn SinkFactory>,
-    /// Where dead letters go.
-    pub dead_letters: Arc<Inlet>,
-    /// The counts.
-    pub registry: Arc<Registry>,
-}
-
-impl SinkSpec {
-    pub(crate) fn build(&self) -> Result<AnySink, StartError> {
-        match guard::guard("sink", &self.name, || self.factory.build()) {
-            Ok(built) => built,
-            Err(panic) => Err(StartError(format!("the factory panicked: {panic}"))),
-        }
-    }
-
-    /// Puts a fresh sink in the place of one that panicked, which is dropped before.
-    pub(crate) fn rebuild<S: ?Sized>(
-        &self,
-        sink: &mut Option<Box<S>>,
-        of_its_kind: fn(AnySink) -> Option<Box<S>>,
-    ) -> Result<(), StartError> {
-        // The panic itself is logged by its guard, within a rate.
-        tracing::debug!(sink = &*self.name, "the sink is built anew");
-        self.drop_sink(sink);
-        *sink = of_its_kind(self.build()?);
-        match sink {
-            Some(_) => Ok(()),
-            None => Err(StartError("it became a sink of another kind".to_owned())),
-        }
-    }
-
-    /// Drops a sink. It is logged if that panics; what is left of the sink is lost then.
-    pub(crate) fn drop_sink<S: ?Sized>(&self, sink: &mut Option<Box<S>>) {
-        let sink = sink.take();
-        drop(guard::guard("sink", &self.name, || drop(sink)));
-    }
-
-    pub(crate) fn failure(&self, attempts: Attempts) -> Failure {
-        Failure::after(&format!("sink.{}", self.name).into(), attempts)
-    }
-}
 
 /// Runs a sink that writes at once.
 pub struct SinkActor {
@@ -243,25 +199,86 @@ impl SinkActor {
     }
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        let Some(sink) = &mut self.sink else { return };
-        self.calls += 1;
-        self.stats.call.enter(self.calls, 0);
-        let flushed = guard::guard("sink", &self.spec.name, || sink.flush());
-        self.stats.call.leave();
-        match flushed {
-            Ok(Ok(())) => {
+        match self.call(|sink| sink.flush()) {
+            None => {}
+            Some(Ok(Ok(()))) => {
                 self.failures = 0;
-                for appended in self.held.drain(..) {
-                    settle(&appended, &self.stats);
-                }
+                let status = self.lifeline.status();
+                status.change(ActorState::Paused, ActorState::Running);
+                self.hand_over(ctx);
                 self.stop_if_done(ctx);
             }
-            Ok(Err(reason)) => self.flush_later(&reason, ctx),
-            Err(panic) => {
-                if self.rebuild(ctx) && self.append(Place::default(), ctx) {
-                    self.flush_later(&format!("the sink panicked: {panic}"), ctx);
-                }
+            Some(Ok(Err(FlushError::Unwritten(reason)))) => self.flush_later(&reason, ctx),
+            Some(Ok(Err(FlushError::Unsafe(reason)))) => self.write_again(&reason, ctx),
+            Some(Err(panic)) => self.write_again(&format!("the sink panicked: {panic}"), ctx),
+        }
+    }
+
+    /// Calls the sink under a guard and the eye of the watchdog. None if there is no sink.
+    fn call<T>(&mut self, call: impl FnOnce(&mut dyn Sink) -> T) -> Option<Result<T, Panic>> {
+        let sink = self.sink.as_mut()?;
+        self.calls += 1;
+        self.stats.call.enter(self.calls, 0);
+        let called = guard::guard("sink", &self.spec.name, || call(&mut **sink));
+        self.stats.call.leave();
+        Some(called)
+    }
+
+    /// What was flushed is the sink's: its custody is returned, and the sink says when it is done.
+    fn hand_over(&mut self, ctx: &mut Context<Self>) {
+        let mut written = Written::nothing(Arc::clone(&self.stats));
+        for Appended { deliver, refused } in self.held.drain(..) {
+            let batch = deliver.batch();
+            let mut from = 0;
+            for refused in refused {
+                written.add(batch, from..refused.start);
+                from = refused.end;
             }
+            written.add(batch, from..batch.len());
+            drop(deliver.settle());
+        }
+        let registry = &self.spec.registry;
+        let is_hurried = registry.is_input_over() || registry.in_flight.urgency.is_any();
+        let handed_over = self.call(|sink| {
+            sink.written(written);
+            if is_hurried {
+                sink.hurry();
+            }
+        });
+        if matches!(handed_over, Some(Err(_))) {
+            self.rebuild(ctx);
+        }
+    }
+
+    /// Hurries the sink each time a source waits for events to be done, and once no source takes in any more.
+    fn hurry_when_wanted(&mut self, ctx: &mut Context<Self>) {
+        let registry = Arc::clone(&self.spec.registry);
+        let wanted = async move {
+            futures::select_biased! {
+                () = registry.input_over().fuse() => true,
+                () = registry.in_flight.urgency.begun().fuse() => false,
+            }
+        };
+        ctx.spawn(
+            actix::fut::wrap_future::<_, Self>(wanted).map(|is_over, actor, ctx| {
+                if !is_over {
+                    actor.hurry_when_wanted(ctx);
+                }
+                if matches!(actor.call(|sink| sink.hurry()), Some(Err(_))) {
+                    actor.begin_anew(ctx);
+                }
+            }),
+        );
+    }
+
+    /// Has a fresh sink append all that is held. False if the actor ends.
+    fn begin_anew(&mut self, ctx: &mut Context<Self>) -> bool {
+        self.rebuild(ctx) && self.append(Place::default(), ctx)
+    }
+
+    fn write_again(&mut self, reason: &str, ctx: &mut Context<Self>) {
+        if self.begin_anew(ctx) {
+            self.flush_later(reason, ctx);
         }
     }
 
@@ -276,6 +293,11 @@ impl SinkActor {
             ?wait,
             "cannot write, trying again"
         );
+        let status = self.lifeline.status();
+        status.change(ActorState::Running, ActorState::Paused);
+        if self.failures == 1 {
+            status.failed(reason.to_owned());
+        }
         ctx.run_later(wait, |actor, ctx| {
             actor.stats.retries.add(1);
             actor.flush(ctx);
@@ -302,22 +324,6 @@ fn add_panic(failing: &mut Vec<(Place, Attempts)>, at: Place, panic: Panic) -> O
     (attempts.count() >= SINK_ATTEMPTS_MAX).then(|| failing.swap_remove(number).1)
 }
 
-/// Reports what was flushed as delivered and done.
-fn settle(appended: &Appended, stats: &SinkStats) {
-    let Appended { deliver, refused } = appended;
-    let batch = &deliver.shipment().batch;
-    let refused_events: usize = refused.iter().map(ExactSizeIterator::len).sum();
-    stats.deliver(batch.len() - refused_events);
-    stats.bytes.add(batch.bytes());
-    let mut from = 0;
-    for refused in refused {
-        batch.complete_range(from..refused.start);
-        from = refused.end;
-    }
-    batch.complete_range(from..batch.len());
-    drop(deliver.settle());
-}
-
 impl Drop for SinkActor {
     fn drop(&mut self) {
         self.spec.drop_sink(&mut self.sink);
@@ -332,6 +338,7 @@ impl Actor for SinkActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.lifeline.spawned(ctx.address().recipient());
         self.lifeline.started();
+        self.hurry_when_wanted(ctx);
     }
 }
 

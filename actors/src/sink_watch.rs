@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::actor_status::ActorState;
 use crate::call::Call;
-use crate::stats::{Registry, SinkStats};
+use crate::sink_stats::SinkStats;
+use crate::stats::Registry;
 
 /// How long one call of a sink may take before it is reported.
 pub const SINK_HANG_TIMEOUT: Duration = Duration::from_secs(5);

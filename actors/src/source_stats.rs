@@ -7,12 +7,14 @@ use dashmap::DashMap;
 use tokio::sync::Notify;
 
 use crate::counters::{Counter, Gauge};
+use crate::urgency::Urgency;
 
 /// Events accepted and not yet finished, over all sources; the drain waits for zero.
 #[derive(Debug, Default)]
 pub struct InFlight {
     events: Gauge,
     empty: Notify,
+    pub(crate) urgency: Urgency,
 }
 
 impl InFlight {
@@ -146,6 +148,7 @@ impl SourceStats {
             if self.is_below(share_bytes) {
                 return;
             }
+            let _waits = self.process.urgency.begin();
             freed.await;
         }
     }

@@ -13,7 +13,9 @@ use crate::memory::MemoryBudget;
 use crate::origin::Origin;
 use crate::output::{Destination, LaneOutput, Output};
 use crate::sink::{Consignment, Held};
+use crate::sink_stats::SinkStats;
 use crate::types::{TypeCache, TypeTable};
+use crate::written::Written;
 
 /// Makes events, and shows what a component would answer to them.
 ///
@@ -75,6 +77,18 @@ impl Trial {
         let arena = Arc::new(crate::batch::Arena::new(text, &self.budget));
         let origin = Origin::of_results(records.len(), Vec::new());
         Ok(EventBatch::from_parts(records, arena, origin))
+    }
+
+    /// What a sink has written of these events, and where it is counted once it is done.
+    ///
+    /// # Errors
+    /// What makes the first bad line no event.
+    pub fn written(&mut self, lines: &[&str]) -> Result<(Written, Arc<SinkStats>), EnvelopeError> {
+        let (batch, stats) = (self.batch(lines)?, Arc::new(SinkStats::default()));
+        stats.offer(batch.len());
+        let mut written = Written::nothing(Arc::clone(&stats));
+        written.add(&batch, 0..batch.len());
+        Ok((written, stats))
     }
 
     /// A delivery of these events.

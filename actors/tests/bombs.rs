@@ -13,8 +13,8 @@ use futures::future::LocalBoxFuture;
 use pipeline::{Ended, Limits, Numbers, Pipeline, number};
 use veltrix_actors::{
     AnySink, AsyncSink, Consignment, DeliveryError, Event, ExitReason, FaultAction, FaultPlan,
-    Handler, HandlerError, HandlerFactory, Injection, LaneHandler, Only, Output, PointPattern,
-    Sink, SinkFactory, Source, SourceFactory, SourcePort, StartError, When,
+    FlushError, Handler, HandlerError, HandlerFactory, Injection, LaneHandler, Only, Output,
+    PointPattern, Sink, SinkFactory, Source, SourceFactory, SourcePort, StartError, When,
 };
 
 const EVENTS: usize = 5_000;
@@ -81,7 +81,7 @@ impl Sink for Armed {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<(), FlushError> {
         let mut written = self.tried.written.lock().expect("set up by the test");
         written.append(&mut self.waiting);
         Ok(())

@@ -9,11 +9,11 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use veltrix_actors::mailbox::{Inlet, control};
 use veltrix_actors::{
-    AnySink, Backoff, ChildSpec, DeadLetterSpec, Durability, Event, Handler, HandlerError,
-    HandlerFactory, Intake, KeySelector, LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget,
-    Output, Registry, Restart, RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec,
-    Source, SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Stop, Supervisor,
-    Target, TypePattern, TypeTable, Unmatched, Worker, start_dead_letters, start_lane,
+    AnySink, Backoff, ChildSpec, DeadLetterSpec, Durability, Event, FlushError, Handler,
+    HandlerError, HandlerFactory, Intake, KeySelector, LaneHandler, LaneSlot, LaneSpec, Lifeline,
+    MemoryBudget, Output, Registry, Restart, RestartBudget, Route, RouterSpec, Sink, SinkFactory,
+    SinkSpec, Source, SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Stop,
+    Supervisor, Target, TypePattern, TypeTable, Unmatched, Worker, start_dead_letters, start_lane,
     start_router, start_sink, start_source, start_supervisor,
 };
 
@@ -112,7 +112,7 @@ impl Sink for Collect {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<(), FlushError> {
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use futures::future::LocalBoxFuture;
 use pipeline::{Ended, Limits, Pipeline, number};
 use veltrix_actors::{
     AnySink, AsyncSink, Backoff, Consignment, DeliveryError, Event, ExitReason, FailureClass,
-    FaultPlan, Handler, HandlerError, HandlerFactory, LaneHandler, Output, RetryPolicy,
+    FaultPlan, FlushError, Handler, HandlerError, HandlerFactory, LaneHandler, Output, RetryPolicy,
     SINK_ATTEMPTS_MAX, Sink, SinkFactory, StartError,
 };
 
@@ -122,7 +122,7 @@ impl Sink for Buffer {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<(), FlushError> {
         let flush = self.tried.1.flushes.fetch_add(1, Ordering::Relaxed);
         let panics = (self.tried.0.at_flush)(flush);
         let written = self.waiting.len() / if panics { 2 } else { 1 };

@@ -10,11 +10,11 @@ use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AnySink, Backoff, DeadLetterSpec, Durability, Event, Handler, HandlerError, HandlerFactory,
-    KeySelector, LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output, Registry,
-    RetryPolicy, RootWatch, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source, SourceFactory,
-    SourcePlace, SourcePort, SourceSpec, StartError, Target, TypePattern, TypeTable, Unmatched,
-    Worker, start_dead_letters, start_lane, start_router, start_sink, start_source,
+    AnySink, Backoff, DeadLetterSpec, Durability, Event, FlushError, Handler, HandlerError,
+    HandlerFactory, KeySelector, LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output,
+    Registry, RetryPolicy, RootWatch, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source,
+    SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Target, TypePattern, TypeTable,
+    Unmatched, Worker, start_dead_letters, start_lane, start_router, start_sink, start_source,
 };
 
 use crate::feed::Feed;
@@ -331,7 +331,7 @@ impl Sink for Count {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<(), FlushError> {
         Ok(())
     }
 

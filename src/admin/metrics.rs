@@ -208,6 +208,11 @@ fn sinks(page: &mut Page, observed: &Observed) {
         each(|s| s.hangs.get()),
     );
     page.counter(
+        "veltrix_sink_in_doubt",
+        "Written events whose sync failed: not done",
+        each(|s| s.in_doubt.get()),
+    );
+    page.counter(
         "veltrix_sink_bytes",
         "Bytes of delivered events",
         each(|s| s.bytes.get()),

@@ -147,6 +147,7 @@ impl Counts {
                 "delivered": stats.delivered.get(),
                 "dead_lettered": stats.dead_lettered.get(),
                 "waiting": stats.waiting.get(),
+                "in_doubt": stats.in_doubt.get(),
                 "errors": stats.errors.get(),
                 "hangs": stats.hangs.get(),
                 "retries": stats.retries.get(),

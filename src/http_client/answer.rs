@@ -32,8 +32,10 @@ pub(crate) enum Verdict {
     Accepted,
     /// 408, 425, 429 and 5xx: the same request may work later.
     Later,
-    /// 401 and 403: it works once somebody has mended the credentials.
+    /// 401, 403 and 407: it works once somebody has mended the credentials.
     Unauthorized,
+    /// 410: the receiver has been retired, and asks not to be sent anything further (CloudEvents webhooks 1.0, 2.2).
+    Gone,
     /// Everything else, redirects included: the same request would be refused again.
     Refused,
 }
@@ -43,7 +45,8 @@ impl Answer {
         match self.status.as_u16() {
             200..=299 => Verdict::Accepted,
             408 | 425 | 429 | 500..=599 => Verdict::Later,
-            401 | 403 => Verdict::Unauthorized,
+            401 | 403 | 407 => Verdict::Unauthorized,
+            410 => Verdict::Gone,
             _ => Verdict::Refused,
         }
     }
@@ -97,8 +100,9 @@ mod tests {
         for (verdict, statuses) in [
             (Verdict::Accepted, &[200, 202, 204, 299][..]),
             (Verdict::Later, &[408, 425, 429, 500, 503, 599]),
-            (Verdict::Unauthorized, &[401, 403]),
-            (Verdict::Refused, &[301, 307, 400, 404, 410, 415, 422]),
+            (Verdict::Unauthorized, &[401, 403, 407]),
+            (Verdict::Gone, &[410]),
+            (Verdict::Refused, &[301, 307, 400, 404, 405, 413, 415, 422]),
         ] {
             for status in statuses {
                 assert_eq!(answer(*status, "").verdict(), verdict, "{status}");

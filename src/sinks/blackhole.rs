@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use veltrix_actors::{AnySink, Event, Sink, SinkFactory, StartError};
+use veltrix_actors::{AnySink, Event, FlushError, Sink, SinkFactory, StartError};
 
 /// A blackhole has no options.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -35,7 +35,7 @@ impl Sink for Blackhole {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<(), FlushError> {
         Ok(())
     }
 

@@ -8,21 +8,22 @@ use veltrix_actors::{Backoff, RetryPolicy};
 
 use crate::config::DurationText;
 
-/// When a failed delivery is tried again; everything behind it with the same key waits.
+/// When a failed delivery is tried again; everything behind it with the same key waits. Each wait is random, between nothing
+/// and the whole of it (full jitter), so that those who failed together do not come back together.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RetryOptions {
     /// Time after the first attempt at which an event is given up and becomes a dead letter; left out, never.
     pub(crate) max_elapsed: Option<DurationText>,
-    /// The wait after the first failure; it doubles with each further one.
+    /// The longest wait after the first failure; it doubles with each further one.
     pub(crate) min: DurationText,
-    /// The longest wait.
+    /// The longest wait after any; a receiver's `Retry-After` comes on top.
     pub(crate) max: DurationText,
 }
 
 impl Default for RetryOptions {
     fn default() -> Self {
-        let Backoff { min, max, .. } = Backoff::default();
+        let Backoff { min, max, .. } = RetryPolicy::default().backoff;
         Self {
             max_elapsed: None,
             min: DurationText(min),
@@ -46,7 +47,7 @@ impl RetryOptions {
             backoff: Backoff {
                 min: self.min.0,
                 max: self.max.0,
-                ..Backoff::default()
+                ..RetryPolicy::default().backoff
             },
             max_elapsed: self.max_elapsed.map(|text| text.0),
         }
@@ -68,6 +69,7 @@ mod tests {
             .unwrap()
             .prepare(&mut problems);
         assert_eq!(policy.max_elapsed, Some(Duration::from_secs(3600)));
+        assert_eq!(policy.backoff.wait(9, 1.0), Duration::ZERO);
         assert_eq!(problems.len(), 1);
         let options = serde_json::from_str::<RetryOptions>(r#"{"min":"10s"}"#).unwrap();
         options.prepare(&mut problems);

@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use veltrix_actors::{AnySink, Event, Sink, SinkFactory, StartError};
+use veltrix_actors::{AnySink, Event, FlushError, Sink, SinkFactory, StartError};
 
 use super::line_buffer::LineBuffer;
 
 /// Standard output has no options.
+///
+/// An event counts as delivered once it is written: whether the reader of a pipe has read it, or the system has brought a
+/// file to the disk, is not known. Where that matters use `file`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StdoutOptions {}
@@ -74,15 +77,17 @@ impl<W: Write + 'static> Sink for StdoutSink<W> {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<(), FlushError> {
         let written = self.buffer.write_to(&mut self.out, usize::MAX);
         self.is_mid_line
             .store(self.buffer.is_mid_line(), Ordering::Release);
-        written.map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => {
-                "standard output is a broken pipe: its reader has gone".to_owned()
-            }
-            _ => format!("cannot write to standard output: {error}"),
+        written.map_err(|error| {
+            FlushError::Unwritten(match error.kind() {
+                ErrorKind::BrokenPipe => {
+                    "standard output is a broken pipe: its reader has gone".to_owned()
+                }
+                _ => format!("cannot write to standard output: {error}"),
+            })
         })
     }
 
@@ -113,7 +118,7 @@ mod tests {
         drop(reader);
         sink.append(&batch.event(0)).unwrap();
         let error = sink.flush().unwrap_err();
-        assert!(error.contains("broken pipe"), "{error}");
+        assert!(error.to_string().contains("broken pipe"), "{error}");
         assert_eq!(sink.buffered_bytes(), line.len() + 1);
     }
 

@@ -1,6 +1,7 @@
 //! `type: tcp`: one line of CloudEvents JSON per event over one connection, made anew when it breaks.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::sockopt::socket_send_buffer_size;
+use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
@@ -27,9 +29,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reads of what a talkative peer has sent, before each delivery.
 const DISCARDED_READS_MAX: usize = 64;
 
+/// Bytes sent last that are kept to be sent again; the operating system's buffer seldom has room for more.
+const RESENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Options of a TCP sink.
 ///
-/// An event counts as delivered once it is handed to the connection: TCP does not tell whether the peer has read it.
+/// An event counts as delivered once it is handed to the connection: TCP does not tell whether the peer has read it. When
+/// the connection breaks, what may still have been in this machine's buffer is sent again over the next one, so events may
+/// come twice; what only the peer's machine had is lost if nobody reads it there. With the end of Veltrix or of this machine
+/// the buffer's content is gone, too. Where that matters use `http`, whose answers tell.
+///
 /// What the peer sends is discarded, and its closing its side means a new connection before the next event.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,7 +49,7 @@ pub(crate) struct TcpOptions {
     /// given up. Connecting may take 5 s.
     #[serde(default = "default_timeout")]
     pub(crate) timeout: DurationText,
-    /// When failed deliveries are tried again; left out, after 50 ms to 5 s, without end.
+    /// When failed deliveries are tried again; left out, after up to 50 ms to 5 s, without end.
     #[serde(default)]
     pub(crate) retry: RetryOptions,
 }
@@ -106,9 +115,65 @@ impl SinkFactory for TcpFactory {
 struct TcpSink {
     address: Arc<str>,
     timeout: Duration,
-    /// The connection while nothing is being written. A delivery takes it out, so that one that fails closes it: what
-    /// the peer has of the last line is not known.
-    connection: Rc<RefCell<Option<TcpStream>>>,
+    connection: Rc<RefCell<Connection>>,
+}
+
+/// The connection, or what is left of the one before.
+#[derive(Default)]
+struct Connection {
+    /// There while nothing is being written. A delivery takes it out, so that one that fails closes it: what the peer has
+    /// of the last line is not known.
+    idle: Option<TcpStream>,
+    /// The lines sent last, as many as may still be in the operating system's buffer.
+    sent: VecDeque<String>,
+    sent_bytes: usize,
+}
+
+impl Connection {
+    /// The connection, if it is of use.
+    fn take_open(&mut self) -> Option<TcpStream> {
+        let stream = self.idle.take()?;
+        match end_of(&stream) {
+            PeerEnd::Open => Some(stream),
+            PeerEnd::Closed => {
+                // A peer that closes has read what it had: else its system would have reset the connection.
+                *self = Self::default();
+                None
+            }
+            PeerEnd::Broken => None,
+        }
+    }
+
+    /// What a new connection begins with.
+    fn lines_again(&self) -> String {
+        self.sent.iter().map(String::as_str).collect()
+    }
+
+    fn put_back(&mut self, stream: TcpStream, lines: String) {
+        let room = socket_send_buffer_size(&stream).unwrap_or(RESENT_BYTES_MAX);
+        let room = room.min(RESENT_BYTES_MAX);
+        self.sent_bytes += lines.len();
+        self.sent.push_back(lines);
+        while let Some(first) = self.sent.front()
+            && self.sent_bytes - first.len() >= room
+        {
+            self.sent_bytes -= first.len();
+            self.sent.pop_front();
+        }
+        self.idle = Some(stream);
+    }
+}
+
+impl Drop for Connection {
+    /// Closed with something unread, the connection would be reset, and what is on its way lost.
+    fn drop(&mut self) {
+        if let Some(stream) = self.idle.take()
+            && matches!(end_of(&stream), PeerEnd::Open)
+            && let Err(error) = shutdown(&stream, Shutdown::Write)
+        {
+            tracing::debug!(%error, "cannot close a connection");
+        }
+    }
 }
 
 impl AsyncSink for TcpSink {
@@ -117,23 +182,36 @@ impl AsyncSink for TcpSink {
         _: usize,
         events: Consignment,
     ) -> LocalBoxFuture<'static, Result<(), DeliveryError>> {
-        let idle = Rc::clone(&self.connection);
+        let connection = Rc::clone(&self.connection);
         let address = Arc::clone(&self.address);
         let limit = self.timeout;
         async move {
-            let open = idle.borrow_mut().take().filter(is_open);
+            let open = connection.borrow_mut().take_open();
+            let mut again = String::new();
             let mut stream = match open {
                 Some(stream) => stream,
-                None => connect(&address).await?,
+                None => {
+                    let stream = connect(&address).await?;
+                    again = connection.borrow().lines_again();
+                    stream
+                }
             };
+            if !again.is_empty() {
+                tracing::info!(
+                    address = &*address,
+                    bytes = again.len(),
+                    "a connection broke, what may not have arrived is sent again"
+                );
+            }
             let lines = lines(&events);
             let write = async {
+                stream.write_all(again.as_bytes()).await?;
                 stream.write_all(lines.as_bytes()).await?;
                 stream.flush().await
             };
             match timeout(limit, write).await {
                 Ok(Ok(())) => {
-                    *idle.borrow_mut() = Some(stream);
+                    connection.borrow_mut().put_back(stream, lines);
                     Ok(())
                 }
                 Ok(Err(error)) => Err(later(format!("cannot write to `{address}`: {error}"))),
@@ -185,18 +263,30 @@ fn lines(events: &Consignment) -> String {
     lines
 }
 
-/// Whether the peer still listens, as far as this machine knows: it has neither closed its side nor reset the
-/// connection. The kernel is asked, since tokio learns of it only when it next waits.
-fn is_open(stream: &TcpStream) -> bool {
+/// What is known of the peer's end of a connection.
+enum PeerEnd {
+    /// It listens, as far as this machine knows.
+    Open,
+    /// It has closed its side.
+    Closed,
+    /// It has reset the connection, or is out of reach.
+    Broken,
+}
+
+/// The kernel is asked, since tokio learns of it only when it next waits.
+fn end_of(stream: &TcpStream) -> PeerEnd {
     let mut discarded = [0; 4096];
     for _ in 0..DISCARDED_READS_MAX {
         match recv(stream, &mut discarded[..], RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => return false,
+            Ok((_, 0)) => return PeerEnd::Closed,
             Ok(_) => {}
-            Err(error) => return io::Error::from(error).kind() == io::ErrorKind::WouldBlock,
+            Err(error) if io::Error::from(error).kind() == io::ErrorKind::WouldBlock => {
+                return PeerEnd::Open;
+            }
+            Err(_) => return PeerEnd::Broken,
         }
     }
-    true
+    PeerEnd::Open
 }
 
 #[cfg(test)]
@@ -241,6 +331,67 @@ mod tests {
         deliver(&mut *sink, &[EVENT]).await.unwrap();
         let mut second = accept(&listener).await;
         assert_eq!(second.next_line().await.unwrap().unwrap(), EVENT);
+    }
+
+    #[actix::test]
+    async fn what_a_broken_connection_may_have_lost_is_sent_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut sink = sink(&listener.local_addr().unwrap().to_string(), "");
+        let event = |id: usize| EVENT.replace("\"1\"", &format!("\"{id}\""));
+        deliver(&mut *sink, &[&event(10), &event(11)])
+            .await
+            .unwrap();
+        deliver(&mut *sink, &[&event(12)]).await.unwrap();
+        // Closed with all of it unread, which resets the connection.
+        let (unread, _) = listener.accept().await.unwrap();
+        unread.readable().await.unwrap();
+        drop(unread);
+        deliver(&mut *sink, &[&event(13)]).await.unwrap();
+        let mut next = accept(&listener).await;
+        for id in 10..14 {
+            assert_eq!(next.next_line().await.unwrap().unwrap(), event(id));
+        }
+        // What was read is not sent again.
+        drop(next);
+        deliver(&mut *sink, &[&event(14)]).await.unwrap();
+        let mut last = accept(&listener).await;
+        assert_eq!(last.next_line().await.unwrap().unwrap(), event(14));
+    }
+
+    #[actix::test]
+    async fn only_as_much_is_kept_as_may_not_have_arrived() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let reading = actix_rt::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::io::copy(&mut stream, &mut tokio::io::sink())
+                .await
+                .unwrap()
+        });
+        let mut connection = Connection::default();
+        let lines = "x".repeat(1 << 20);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for _ in 0..32 {
+            stream.write_all(lines.as_bytes()).await.unwrap();
+            connection.put_back(stream, lines.clone());
+            stream = connection.take_open().unwrap();
+        }
+        let kept = connection.lines_again().len();
+        assert!(kept >= lines.len() && kept <= RESENT_BYTES_MAX + lines.len());
+        drop(stream);
+        assert_eq!(reading.await.unwrap(), 32 << 20);
+    }
+
+    #[actix::test]
+    async fn an_end_with_something_unread_resets_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut sink = sink(&listener.local_addr().unwrap().to_string(), "");
+        deliver(&mut *sink, &[EVENT]).await.unwrap();
+        let mut peer = accept(&listener).await;
+        peer.get_mut().get_mut().write_all(b"hello").await.unwrap();
+        drop(sink);
+        assert_eq!(peer.next_line().await.unwrap().unwrap(), EVENT);
+        assert_eq!(peer.next_line().await.unwrap(), None);
     }
 
     #[actix::test]

@@ -10,9 +10,11 @@ use crate::event::Event;
 use crate::memory::MemoryBudget;
 use crate::origin::Origin;
 use crate::sink::{
-    AnySink, AsyncSink, Consignment, DeliveryError, Held, RetryPolicy, Sink, SinkFactory,
+    AnySink, AsyncSink, Consignment, DeliveryError, FlushError, Held, RetryPolicy, Sink,
+    SinkFactory,
 };
 use crate::supervision::StartError;
+use crate::written::Written;
 
 /// Makes sinks that fail by plan.
 pub(super) struct FaultySinkFactory {
@@ -76,11 +78,19 @@ impl Sink for FaultySink {
         }
     }
 
-    fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<(), FlushError> {
         if std::mem::take(&mut self.fails_next_flush) {
-            return Err(self.point.reason("error"));
+            return Err(FlushError::Unwritten(self.point.reason("error")));
         }
         self.inner.flush()
+    }
+
+    fn written(&mut self, written: Written) {
+        self.inner.written(written);
+    }
+
+    fn hurry(&mut self) {
+        self.inner.hurry();
     }
 
     fn buffered_bytes(&self) -> usize {

@@ -10,7 +10,7 @@ use futures::future::LocalBoxFuture;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
     AnySink, AutoShutdown, Backoff, ChildSpec, DeadLetter, DeadLetterDesk, DeadLetterLimits,
-    DeadLetterQuery, DeadLetterSpec, Durability, Event, ExitReason, FaultPlan, Faults,
+    DeadLetterQuery, DeadLetterSpec, Durability, Event, ExitReason, FaultPlan, Faults, FlushError,
     HandlerFactory, Intake, KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget,
     Registry, Restart, RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source,
     SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Supervisor, Target,
@@ -129,7 +129,7 @@ impl Sink for Collect {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<(), FlushError> {
         Ok(())
     }
 
@@ -222,6 +222,8 @@ impl Pipeline {
     }
 
     async fn supervise(self, shared: Shared, faults: &Faults) -> ExitReason {
+        // As in the service: before anything that asks whether the input is over.
+        shared.registry.source("numbers");
         let budget = MemoryBudget::new(self.limits.memory_bytes);
         let worker = Worker::start(&shared.leaked);
         let worker = || match self.deadline {

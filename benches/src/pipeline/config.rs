@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::straight_line::Workload;
 
-/// The config as YAML. `input` is read once; a class `a` goes to `out/a.ndjson`.
+/// The config as YAML. `input` is read once; a class `a` goes to `out/a.ndjson`, which is not synced: the program beside it
+/// does not either.
 pub(crate) fn yaml(workload: Workload, input: &Path, out: &Path, data_dir: &Path) -> String {
     let total = match workload {
         Workload::Shop => "data.amount * 2",
@@ -29,7 +30,7 @@ pub(crate) fn yaml(workload: Workload, input: &Path, out: &Path, data_dir: &Path
         let path = out.join(format!("{class}.ndjson"));
         let written = writeln!(
             text,
-            "  {}: {{ type: file, path: {path:?} }}",
+            "  {}: {{ type: file, path: {path:?}, sync: never }}",
             handler_name(class)
         );
         written.expect("writing to a string cannot fail");
@@ -87,7 +88,7 @@ mod tests {
                 assert!(text.contains(&format!("    to: [{name}]\n")), "{text}");
                 assert!(
                     text.contains(&format!(
-                        "  {name}: {{ type: file, path: \"out/{class}.ndjson\" }}"
+                        "  {name}: {{ type: file, path: \"out/{class}.ndjson\", sync: never }}"
                     )),
                     "{text}"
                 );

@@ -181,7 +181,9 @@ fn accepted(answer: Answer) -> Result<Answer, HandlerError> {
             reason: answer.reason(),
             after: answer.retry_after,
         }),
-        Verdict::Unauthorized | Verdict::Refused => Err(HandlerError::Permanent(answer.reason())),
+        Verdict::Unauthorized | Verdict::Gone | Verdict::Refused => {
+            Err(HandlerError::Permanent(answer.reason()))
+        }
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Writing;
+use super::disk::Unsynced;
+use super::torn::{self, Mended};
 use crate::sinks::line_buffer::LineBuffer;
 
 #[derive(Debug)]
 pub(super) struct LogFile {
-    path: PathBuf,
+    path: Arc<Path>,
     pub(super) buffer: LineBuffer,
     handle: Option<Handle>,
 }
@@ -21,12 +22,14 @@ struct Handle {
     /// Shared with the thread that syncs it, if there is one.
     file: Arc<File>,
     size_bytes: u64,
+    /// Whether it can be synced: pipes and devices cannot.
+    is_regular: bool,
 }
 
 impl LogFile {
     pub(super) fn new(path: &str) -> Self {
         Self {
-            path: PathBuf::from(path),
+            path: Path::new(path).into(),
             buffer: LineBuffer::default(),
             handle: None,
         }
@@ -41,7 +44,7 @@ impl LogFile {
     ///
     /// # Errors
     /// What did not work, with the path; the unwritten rest stays.
-    pub(super) fn write(&mut self, writing: &Writing) -> Result<(), String> {
+    pub(super) fn write(&mut self, writing: &mut Writing) -> Result<(), String> {
         while !self.buffer.unwritten().is_empty() {
             if let Err(error) = self.write_some(writing) {
                 // The next attempt opens it anew: the directory may have been replaced, or the device remounted.
@@ -53,13 +56,20 @@ impl LogFile {
     }
 
     /// Writes as much as fits into the current file.
-    fn write_some(&mut self, writing: &Writing) -> io::Result<()> {
+    fn write_some(&mut self, writing: &mut Writing) -> io::Result<()> {
+        writing.sync_if_full();
         let handle = match &mut self.handle {
             Some(handle) => handle,
-            closed => closed.insert(open(&self.path, self.buffer.is_mid_line())?),
+            closed => closed.insert(open(
+                &self.path,
+                self.buffer.is_mid_line(),
+                &mut writing.unsynced,
+            )?),
         };
-        if let Some(syncer) = &writing.syncer {
-            syncer.written(&handle.file);
+        if handle.is_regular
+            && let Some(unsynced) = &mut writing.unsynced
+        {
+            unsynced.add_file(&handle.file, &self.path);
         }
         let Some(rotate) = writing.rotate else {
             return self.buffer.write_to(&mut &*handle.file, usize::MAX);
@@ -74,6 +84,7 @@ impl LogFile {
             }
             0 => {
                 self.handle = None;
+                note_name(&self.path, &mut writing.unsynced);
                 return set_aside(&self.path, rotate.keep);
             }
             count => count,
@@ -95,32 +106,43 @@ fn first_line(bytes: &[u8]) -> usize {
     memchr::memchr(b'\n', bytes).map_or(bytes.len(), |newline| newline + 1)
 }
 
-fn open(path: &Path, is_mid_line: bool) -> io::Result<Handle> {
+/// Notes which directories have new names: also that of a file that is there already, since who made it may have died
+/// before it was synced.
+fn open(path: &Path, is_mid_line: bool, unsynced: &mut Option<Unsynced>) -> io::Result<Handle> {
     if let Some(parent) = path.parent() {
+        for missing in parent.ancestors().take_while(|parent| !parent.exists()) {
+            note_name(missing, unsynced);
+        }
         fs::create_dir_all(parent)?;
     }
     let mut options = OpenOptions::new();
     options.create(true).append(true);
     let mut file = options.open(path)?;
     let metadata = file.metadata()?;
-    let mut size_bytes = if metadata.is_file() {
-        metadata.len()
-    } else {
-        0
-    };
-    if size_bytes > 0 && !is_mid_line && !ends_with_newline(path, size_bytes)? {
-        // A process that died left a torn line; ours must not become a part of it.
-        io::Write::write_all(&mut file, b"\n")?;
-        size_bytes += 1;
+    let is_regular = metadata.is_file();
+    let mut size_bytes = if is_regular { metadata.len() } else { 0 };
+    if is_regular {
+        note_name(path, unsynced);
     }
-    let file = Arc::new(file);
-    Ok(Handle { file, size_bytes })
+    if size_bytes > 0 && !is_mid_line {
+        match torn::mend(path, &mut file, size_bytes)? {
+            Mended::NotNeeded => {}
+            Mended::Ended => size_bytes += 1,
+            Mended::SetAside(bytes) => size_bytes -= bytes,
+        }
+    }
+    Ok(Handle {
+        file: Arc::new(file),
+        size_bytes,
+        is_regular,
+    })
 }
 
-fn ends_with_newline(path: &Path, size_bytes: u64) -> io::Result<bool> {
-    let mut last = [0];
-    File::open(path)?.read_exact_at(&mut last, size_bytes - 1)?;
-    Ok(last == *b"\n")
+/// The name `path` is new in its directory, or another file has it now.
+fn note_name(path: &Path, unsynced: &mut Option<Unsynced>) {
+    if let (Some(unsynced), Some(parent)) = (unsynced, path.parent()) {
+        unsynced.add_directory(parent);
+    }
 }
 
 /// Moves `path` to `path.1`, that to `path.2` and so on; `path.<keep>` is overwritten.
@@ -158,17 +180,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sub/out.ndjson");
         let mut log = LogFile::new(path.to_str().unwrap());
-        let writing = Writing {
+        let mut writing = Writing {
             rotate: Some(RotateOptions {
                 size: ByteSize(10),
                 keep: 2,
             }),
-            syncer: None,
+            ..Writing::default()
         };
         for line in ["aaaa", "bbbb", "cccc", "dddddddddddddddd", "ee"] {
             log.buffer.push(line);
         }
-        log.write(&writing).unwrap();
+        log.write(&mut writing).unwrap();
         assert_eq!(lines(&path), "ee\n");
         assert_eq!(
             lines(&path.with_extension("ndjson.1")),
@@ -179,20 +201,21 @@ mod tests {
         // The size of what is there counts after reopening, too.
         log.close();
         log.buffer.push("fffffff");
-        log.write(&writing).unwrap();
+        log.write(&mut writing).unwrap();
         assert_eq!(lines(&path), "fffffff\n");
         assert_eq!(lines(&path.with_extension("ndjson.1")), "ee\n");
     }
 
     #[test]
-    fn ends_a_torn_line_before_it_appends() {
+    fn a_torn_line_is_not_continued() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         fs::write(&path, "{\"torn").unwrap();
         let mut log = LogFile::new(path.to_str().unwrap());
         log.buffer.push("{}");
-        log.write(&Writing::default()).unwrap();
-        assert_eq!(lines(&path), "{\"torn\n{}\n");
+        log.write(&mut Writing::default()).unwrap();
+        assert_eq!(lines(&path), "{}\n");
+        assert_eq!(lines(&torn::name_of_torn(&path)), "{\"torn\n");
     }
 
     #[test]
@@ -203,10 +226,10 @@ mod tests {
         let path = blocker.join("out");
         let mut log = LogFile::new(path.to_str().unwrap());
         log.buffer.push("{}");
-        let error = log.write(&Writing::default()).unwrap_err();
+        let error = log.write(&mut Writing::default()).unwrap_err();
         assert!(error.contains("blocker/out`"), "{error}");
         fs::remove_file(&blocker).unwrap();
-        log.write(&Writing::default()).unwrap();
+        log.write(&mut Writing::default()).unwrap();
         assert_eq!(lines(&path), "{}\n");
     }
 }

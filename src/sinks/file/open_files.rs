@@ -82,6 +82,16 @@ impl OpenFiles {
         self.buffered_bytes
     }
 
+    /// How they are written.
+    pub(super) fn writing(&mut self) -> &mut Writing {
+        &mut self.writing
+    }
+
+    /// Closes all files; the next write opens them anew.
+    pub(super) fn close(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.log.close());
+    }
+
     /// Adds the event's line to what waits for its file.
     pub(super) fn append(&mut self, event: &Event<'_>) {
         self.now += 1;
@@ -98,7 +108,7 @@ impl OpenFiles {
     /// Writes all that waits; one file's failure does not keep the others'.
     pub(super) fn flush(&mut self) -> Result<(), String> {
         let mut failures: Vec<String> = Vec::new();
-        let (slots, writing) = (&mut self.slots, &self.writing);
+        let (slots, writing) = (&mut self.slots, &mut self.writing);
         let idle_bytes = IDLE_BUFFER_BYTES / slots.len().max(1);
         self.dirty.retain(|&index| {
             let log = &mut slots[index].log;
@@ -191,7 +201,7 @@ impl OpenFiles {
         let index = (0..self.slots.len()).min_by_key(|index| self.slots[*index].used_at)?;
         let slot = &mut self.slots[index];
         let waiting_bytes = slot.log.buffer.unwritten().len();
-        let written = slot.log.write(&self.writing);
+        let written = slot.log.write(&mut self.writing);
         self.buffered_bytes -= waiting_bytes - slot.log.buffer.unwritten().len();
         slot.log.close();
         // The next flush meets the error again, and reports it.

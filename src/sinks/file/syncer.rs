@@ -1,23 +1,68 @@
-//! `sync: interval`: a thread that brings what was written to the disk about once a second.
+//! `sync: interval`: a thread that brings what was written to the disk about once a second, and only then reports it done.
 
-use std::fs::File;
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use veltrix_actors::Written;
+
+use super::disk::{Disk, Unsynced};
+
 /// Time between two rounds.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Files that were written to and that the thread has not taken note of; more make the sink wait for it.
-const WAITING_MAX: usize = 1024;
+/// Bytes written that wait for a round; with more, it begins at once. The sources that they came from wait for it, too.
+const UNSYNCED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Intakes of sources that wait for a round; each takes some memory. With more, it begins at once.
+const UNSYNCED_INTAKES_MAX: usize = 16 * 1024;
+/// How often somebody who waits for a round looks whether the thread lives.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Syncs the files given to it. Dropping it syncs the rest and waits for that.
+/// Syncs what is given to it. Dropping it syncs the rest and waits for that.
 #[derive(Debug)]
 pub(super) struct Syncer {
+    shared: Arc<Shared>,
     /// None only while it is being dropped.
-    written: Option<SyncSender<Arc<File>>>,
     thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    // Locked by the sink and by the thread, for moments only.
+    waiting: Mutex<Waiting>,
+    /// Something came, or there is a hurry.
+    changed: Condvar,
+    /// The thread took what there was.
+    taken: Condvar,
+    syncing: Syncing,
+}
+
+/// How and what for it is synced.
+#[derive(Clone, Debug)]
+pub(super) struct Syncing {
+    pub(super) disk: Arc<dyn Disk>,
+    /// A sync failed, and none has worked since. Shared with the sinks that follow this one; set with `waiting` locked.
+    pub(super) is_suspect: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    unsynced: Unsynced,
+    written: Option<Written>,
+    /// When the next round begins; set while anything waits.
+    due: Option<Instant>,
+    is_hurried: bool,
+    is_ending: bool,
+}
+
+impl Waiting {
+    fn is_full(&self) -> bool {
+        self.unsynced.is_full()
+            || self.written.as_ref().is_some_and(|written| {
+                written.bytes() >= UNSYNCED_BYTES_MAX || written.intakes() >= UNSYNCED_INTAKES_MAX
+            })
+    }
 }
 
 impl Syncer {
@@ -25,30 +70,74 @@ impl Syncer {
     ///
     /// # Errors
     /// The operating system has no thread for it.
-    pub(super) fn start() -> io::Result<Self> {
-        let (written, incoming) = mpsc::sync_channel(WAITING_MAX);
+    pub(super) fn start(syncing: Syncing) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+            taken: Condvar::new(),
+            syncing,
+        });
+        let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("file-sync".to_owned())
-            .spawn(move || run(&incoming))?;
+            .spawn(move || run(&of_thread))?;
         Ok(Self {
-            written: Some(written),
+            shared,
             thread: Some(thread),
         })
     }
 
-    /// Has `file` synced within about a second.
-    pub(super) fn written(&self, file: &Arc<File>) {
-        let sent = self.written.as_ref().map(|to| to.send(Arc::clone(file)));
-        if matches!(sent, Some(Err(_))) {
-            tracing::error!("the thread that syncs files is gone");
+    /// Has `unsynced` synced within about a second, and then reports `written` as done. Waits while too much waits.
+    pub(super) fn keep(&self, unsynced: Unsynced, written: Written) {
+        let mut waiting = self.shared.lock();
+        while waiting.is_full() && self.is_alive() {
+            let woken = self.shared.taken.wait_timeout(waiting, LOOK_INTERVAL);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
+        if self.shared.syncing.is_suspect.load(Ordering::Acquire) {
+            drop(waiting);
+            return doubt(written, "a sync failed after they were written");
+        }
+        if !self.is_alive() {
+            drop(waiting);
+            return doubt(written, "the thread that syncs files is gone");
+        }
+        waiting.unsynced.append(unsynced);
+        match &mut waiting.written {
+            Some(before) => before.append(written),
+            none => *none = Some(written),
+        }
+        let is_first = waiting.due.is_none();
+        waiting.due.get_or_insert_with(|| Instant::now() + INTERVAL);
+        if waiting.is_full() {
+            waiting.is_hurried = true;
+        }
+        // Every call would be a wake-up for nothing.
+        if is_first || waiting.is_hurried {
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// Begins the next round at once.
+    pub(super) fn hurry(&self) {
+        let mut waiting = self.shared.lock();
+        if waiting.written.is_some() {
+            waiting.is_hurried = true;
+            self.shared.changed.notify_one();
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.thread
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
     }
 }
 
 impl Drop for Syncer {
     fn drop(&mut self) {
-        // Without a sender the thread sees the end.
-        self.written = None;
+        self.shared.lock().is_ending = true;
+        self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -57,53 +146,73 @@ impl Drop for Syncer {
     }
 }
 
-fn run(incoming: &Receiver<Arc<File>>) {
-    let mut files: Vec<Arc<File>> = Vec::new();
-    let mut due = None;
-    loop {
-        let received = match due {
-            None => incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => {
-                incoming.recv_timeout(Instant::saturating_duration_since(&due, Instant::now()))
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A sync failed. What was written since it began is in doubt as well: the operating system may have tried it together
+    /// with the rest and told of both in one, so that the next sync of the same file would work though it is lost.
+    fn fail(&self, mut written: Written, reason: &str) {
+        let mut waiting = self.lock();
+        self.syncing.is_suspect.store(true, Ordering::Release);
+        let later = std::mem::take(&mut *waiting);
+        waiting.is_ending = later.is_ending;
+        self.taken.notify_all();
+        drop(waiting);
+        if let Some(later) = later.written {
+            written.append(later);
+        }
+        doubt(written, reason);
+    }
+
+    /// Waits for the next round, and takes what waits for it. None at the end.
+    fn next_round(&self) -> Option<(Unsynced, Written)> {
+        let mut waiting = self.lock();
+        loop {
+            let is_due = waiting.due.is_some_and(|due| due <= Instant::now());
+            if (is_due || waiting.is_hurried || waiting.is_ending)
+                && let Some(written) = waiting.written.take()
+            {
+                waiting.due = None;
+                waiting.is_hurried = false;
+                self.taken.notify_all();
+                return Some((std::mem::take(&mut waiting.unsynced), written));
             }
-        };
-        match received {
-            Ok(file) => {
-                due.get_or_insert_with(|| Instant::now() + INTERVAL);
-                if !files.iter().any(|known| Arc::ptr_eq(known, &file)) {
-                    files.push(file);
+            if waiting.is_ending {
+                return None;
+            }
+            waiting = match waiting.due {
+                None => self.changed.wait(waiting),
+                Some(due) => {
+                    let time = due.saturating_duration_since(Instant::now());
+                    let woken = self.changed.wait_timeout(waiting, time);
+                    woken
+                        .map(|(waiting, _)| waiting)
+                        .map_err(|poisoned| PoisonError::new(poisoned.into_inner().0))
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {
-                due = None;
-                sync(&mut files);
-            }
-            Err(RecvTimeoutError::Disconnected) => return sync(&mut files),
+            .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-/// A sync that fails is not tried again: the kernel has already dropped what it could not write.
-fn sync(files: &mut Vec<Arc<File>>) {
-    for file in files.drain(..) {
-        if let Err(error) = file.sync_data() {
-            tracing::error!(%error, ?file, "cannot sync a file: events written in the last second may be lost in a power cut");
+fn run(shared: &Shared) {
+    while let Some((unsynced, written)) = shared.next_round() {
+        match unsynced.sync(&*shared.syncing.disk) {
+            Ok(()) => written.done(),
+            Err(reason) => shared.fail(written, &reason),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lets_go_of_every_file_once_it_is_synced() {
-        let file = Arc::new(tempfile::tempfile().unwrap());
-        let syncer = Syncer::start().unwrap();
-        for _ in 0..3 {
-            syncer.written(&file);
-        }
-        drop(syncer);
-        assert_eq!(Arc::strong_count(&file), 1);
-    }
+/// Events that may not be on the disk, and cannot be written again because nobody has them any more.
+fn doubt(written: Written, reason: &str) {
+    tracing::error!(
+        reason,
+        events = written.events(),
+        "written events may not be on the disk: they are in doubt, and come again at the next start if their source is \
+         durable"
+    );
+    drop(written);
 }

@@ -19,11 +19,15 @@ use crate::http_client::{
 /// Bytes read of an answer's body: enough for its reason, and for most bodies to end, so that the connection is kept.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
+/// How long a receiver that has been retired is left alone before it is asked once more.
+const GONE_WAIT: Duration = Duration::from_secs(300);
+
 /// Options of an HTTP sink.
 ///
-/// 2xx is delivered. 408, 425, 429, 5xx and failed connections are tried again, 429 and 503 not before their
-/// `Retry-After` (at most one hour); so are 401 and 403, with a warning, until the credentials are mended. Other answers
-/// make the event a dead letter; redirects are not followed.
+/// 2xx is delivered. 408, 425, 429, 5xx and failed connections are tried again, not before their `Retry-After` (at most
+/// one hour) if there is one. 401, 403 and 407 pause the whole sink until the credentials are mended: its events wait, one
+/// of them tries after 1 s to 30 s, nothing is given up meanwhile, and `/readyz` and `/api/tree` show it. So does 410, with a
+/// try every 5 min. Other answers make the event a dead letter; redirects are not followed.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HttpOptions {
@@ -45,7 +49,7 @@ pub(crate) struct HttpOptions {
     /// Time for one request and its answer, at least 1 ms.
     #[serde(default = "default_timeout")]
     pub(crate) timeout: DurationText,
-    /// When failed requests are tried again; left out, after 50 ms to 5 s, without end.
+    /// When failed requests are tried again; left out, after up to 50 ms to 5 s, without end.
     #[serde(default)]
     pub(crate) retry: RetryOptions,
 }
@@ -238,9 +242,17 @@ async fn post(client: &HttpClient, message: Message) -> Result<(), DeliveryError
 fn judge(answer: &Answer) -> Result<(), DeliveryError> {
     match answer.verdict() {
         Verdict::Accepted => Ok(()),
-        Verdict::Later | Verdict::Unauthorized => Err(DeliveryError::Retryable {
+        Verdict::Later => Err(DeliveryError::Retryable {
             reason: answer.reason(),
             after: answer.retry_after,
+        }),
+        Verdict::Unauthorized => Err(DeliveryError::Blocked {
+            reason: answer.reason(),
+            after: answer.retry_after,
+        }),
+        Verdict::Gone => Err(DeliveryError::Blocked {
+            reason: answer.reason(),
+            after: answer.retry_after.max(Some(GONE_WAIT)),
         }),
         Verdict::Refused => Err(DeliveryError::Permanent(answer.reason())),
     }

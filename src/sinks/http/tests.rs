@@ -64,30 +64,38 @@ async fn batches_and_binary_events_look_as_the_binding_says() {
 
 #[actix::test]
 async fn each_answer_has_its_consequence() {
-    let retryable = |after: Option<u64>| (true, after.map(Duration::from_secs));
-    for (head, expected) in [
+    let seconds = |after: Option<u64>| after.map(Duration::from_secs);
+    for (head, expected, after) in [
         (
             "429 Too Many Requests\r\nretry-after: 7",
-            retryable(Some(7)),
+            "later",
+            seconds(Some(7)),
         ),
         (
             "503 Service Unavailable\r\nretry-after: soon",
-            retryable(None),
+            "later",
+            None,
         ),
-        ("500 Oops", retryable(None)),
-        ("401 Unauthorized", retryable(None)),
-        ("302 Found\r\nlocation: /elsewhere", (false, None)),
-        ("410 Gone", (false, None)),
-        ("415 Unsupported Media Type", (false, None)),
+        ("500 Oops", "later", None),
+        ("401 Unauthorized", "blocked", None),
+        (
+            "403 Forbidden\r\nretry-after: 9",
+            "blocked",
+            seconds(Some(9)),
+        ),
+        ("410 Gone\r\nretry-after: 9", "blocked", seconds(Some(300))),
+        ("302 Found\r\nlocation: /elsewhere", "never", None),
+        ("415 Unsupported Media Type", "never", None),
     ] {
         let answer = format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\n\r\n");
         let receiver = Receiver::start(move |_| answer.clone()).await;
         let mut sink = sink(&receiver.url("/"), "");
         let outcome = match deliver(&mut *sink, &[EVENT]).await.unwrap_err() {
-            DeliveryError::Retryable { after, .. } => (true, after),
-            _ => (false, None),
+            DeliveryError::Retryable { after, .. } => ("later", after),
+            DeliveryError::Blocked { after, .. } => ("blocked", after),
+            _ => ("never", None),
         };
-        assert_eq!(outcome, expected, "{head}");
+        assert_eq!(outcome, (expected, after), "{head}");
         assert_eq!(receiver.requests().len(), 1, "no redirect was followed");
     }
 }

@@ -1,5 +1,7 @@
 //! The file sink as its actor uses it.
 
+mod durability;
+
 use std::fs;
 use std::path::Path;
 
