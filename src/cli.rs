@@ -1,6 +1,7 @@
 //! The command line: what it takes, and which part of the library each command calls.
 
 mod dead_letters;
+mod schema;
 mod top;
 
 use std::io::{self, Write};
@@ -71,6 +72,8 @@ enum Command {
         #[arg(short, long, value_enum, default_value = "text")]
         output: OutputFormat,
     },
+    /// Print the JSON Schema of the config, for editors.
+    Schema,
     /// Read the events that a running process has given up.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
@@ -131,6 +134,7 @@ impl Cli {
                 deny_warnings,
                 output,
             } => validate(&config, components, deny_warnings, output),
+            Command::Schema => schema::run(components),
             Command::DeadLetters(what) => what.run(components),
             Command::Top(top) => top.run(components),
             Command::Components { kind, output } => list(components, kind.as_deref(), output),

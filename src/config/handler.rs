@@ -48,9 +48,11 @@ pub(crate) struct RawHandler {
     when: Option<String>,
     /// Where its results go, one name or a list: sinks, or `router` to send them round again.
     to: OneOrMany,
-    /// What keeps events in order: `subject` (the default; else the source), `source`, `id`, `type`, an extension or `data.<path>`.
+    /// What keeps events in order: `subject` (where there is none, the source), `source`, `id`, `type`, an extension or `data.<path>`.
+    #[schemars(extend("default" = "subject"))]
     key: Option<String>,
-    /// How many events are handled at a time: 1 to 1024. Default 1.
+    /// How many events are handled at a time: 1 to 1024.
+    #[schemars(extend("default" = 1))]
     lanes: Option<Lanes>,
     /// Whether its lanes share threads with others. Default shared; native Rust handlers: thread.
     isolation: Option<Isolation>,

@@ -14,6 +14,9 @@ use super::{
     substitute, version,
 };
 
+/// What names the schema of a JSON file to editors; it means nothing here.
+pub(crate) const SCHEMA_KEY: &str = "$schema";
+
 /// The merged config before it is decoded.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -103,6 +106,9 @@ fn file_layer(node: Node, file: &Arc<SourceFile>, problems: &mut Problems) -> Op
     };
     let mut kept = Vec::with_capacity(entries.len());
     for entry in entries {
+        if entry.key == SCHEMA_KEY {
+            continue;
+        }
         // `config` reads dots and brackets in a top-level key as a path
         if !entry
             .key
@@ -140,7 +146,8 @@ fn merge(layers: &[Layer]) -> Result<Value, Problems> {
     Ok(to_json(merged.cache))
 }
 
-fn to_json(value: config::Value) -> Value {
+/// The plain values of a merged layer.
+pub(crate) fn to_json(value: config::Value) -> Value {
     match value.kind {
         ValueKind::Nil => Value::Null,
         ValueKind::Boolean(flag) => flag.into(),
