@@ -1,6 +1,7 @@
 //! The command line: what it takes, and which part of the library each command calls.
 
 mod dead_letters;
+mod graph;
 mod schema;
 mod top;
 
@@ -72,6 +73,8 @@ enum Command {
         #[arg(short, long, value_enum, default_value = "text")]
         output: OutputFormat,
     },
+    /// Print what is wired to what: sources, type patterns, handlers with their lanes and supervision, sinks.
+    Graph(graph::Graph),
     /// Print the JSON Schema of the config, for editors.
     Schema,
     /// Read the events that a running process has given up.
@@ -134,6 +137,7 @@ impl Cli {
                 deny_warnings,
                 output,
             } => validate(&config, components, deny_warnings, output),
+            Command::Graph(graph) => graph.run(components),
             Command::Schema => schema::run(components),
             Command::DeadLetters(what) => what.run(components),
             Command::Top(top) => top.run(components),

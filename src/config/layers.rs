@@ -12,6 +12,7 @@ use super::{
     problems::{Problem, Problems},
     schema::Schemas,
     substitute, version,
+    written::Written,
 };
 
 /// What names the schema of a JSON file to editors; it means nothing here.
@@ -23,6 +24,8 @@ pub(crate) struct Tree {
     pub(crate) value: Value,
     pub(crate) origins: Origins,
     pub(crate) version: String,
+    /// Before `${...}` was filled in.
+    pub(crate) written: Written,
 }
 
 /// One layer for the `config` crate, which merges it over those before.
@@ -72,6 +75,7 @@ pub(crate) fn load(
     let value = merge(&layers)?;
     let mut tree = Tree {
         version: version::of(&value),
+        written: Written::new(value.clone()),
         value,
         origins: Origins::default(),
     };

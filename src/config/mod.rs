@@ -39,6 +39,7 @@ mod unsupported;
 mod validate;
 mod version;
 mod wiring;
+mod written;
 mod yaml;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -54,7 +55,7 @@ pub use self::{
     expression::{Envelope, Expression},
     faults::FaultsConfig,
     files::locate,
-    handler::{HandlerConfig, Isolation, Target},
+    handler::{Emits, HandlerConfig, Isolation, Target},
     journal::JournalConfig,
     origins::{FileLocation, Location, Span},
     path::{KeyPath, Step},
@@ -67,6 +68,7 @@ pub use self::{
     supervision::{Backoff, Breaker, Restart, Supervision},
     units::{ByteSize, DurationText, UnitError},
     validate::Config,
+    written::Written,
 };
 
 /// Reads `files` in order, later ones over earlier ones, then the `VELTRIX__...` variables of `environment`, and

@@ -21,6 +21,7 @@ use super::{
     suggest,
     supervision::{RawSupervision, Supervision},
     unsupported, wiring,
+    written::Written,
 };
 use crate::components::Components;
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub journal: JournalConfig,
     /// A short stable hash of the merged config, secrets left out.
     pub version: String,
+    /// What may be shown of it.
+    pub written: Written,
     /// Faults to inject, if there are any.
     pub faults: Option<FaultsConfig>,
 }
@@ -78,19 +81,18 @@ pub(crate) fn validate(
     components: &Components,
 ) -> Result<(Config, Problems), Problems> {
     let reporter = Reporter::new(tree.origins);
-    let config = build(tree.value, tree.version, components, &reporter);
+    let config = build(tree.value, components, &reporter).map(|config| Config {
+        version: tree.version,
+        written: tree.written,
+        ..config
+    });
     match config {
         Some(config) if !reporter.has_errors() => Ok((config, reporter.into_problems())),
         _ => Err(reporter.into_problems()),
     }
 }
 
-fn build(
-    mut tree: Value,
-    version: String,
-    components: &Components,
-    reporter: &Reporter,
-) -> Option<Config> {
+fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Option<Config> {
     unsupported::refuse(&mut tree, reporter);
     unknown_sections(&tree, reporter);
     let service: Option<RawService> = section(&tree, "service", reporter);
@@ -137,7 +139,7 @@ fn build(
     wiring::listeners(&raw_sources, service.as_ref(), reporter);
     wiring::file_paths(&raw_sinks, reporter);
     let valid_handlers: Vec<HandlerConfig> = handlers.iter().flatten().cloned().collect();
-    wiring::loops(&valid_handlers, &tree, reporter);
+    wiring::loops(&valid_handlers, reporter);
     if !reporter.has_errors() {
         // beside errors such warnings mislead: a misspelt name leaves the right one unused
         wiring::unused_sinks(
@@ -160,7 +162,8 @@ fn build(
         supervision,
         dead_letters: dead_letters?,
         journal: journal?,
-        version,
+        version: String::new(),
+        written: Written::default(),
         faults,
     })
 }
