@@ -3,6 +3,7 @@
 mod dead_letters;
 mod graph;
 mod schema;
+mod test;
 mod top;
 
 use std::io::{self, Write};
@@ -75,6 +76,8 @@ enum Command {
     },
     /// Print what is wired to what: sources, type patterns, handlers with their lanes and supervision, sinks.
     Graph(graph::Graph),
+    /// Run the tests that stand in a config, on whole events through the whole wiring.
+    Test(test::Test),
     /// Print the JSON Schema of the config, for editors.
     Schema,
     /// Read the events that a running process has given up.
@@ -138,6 +141,7 @@ impl Cli {
                 output,
             } => validate(&config, components, deny_warnings, output),
             Command::Graph(graph) => graph.run(components),
+            Command::Test(test) => test.run(components),
             Command::Schema => schema::run(components),
             Command::DeadLetters(what) => what.run(components),
             Command::Top(top) => top.run(components),

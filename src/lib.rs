@@ -20,6 +20,7 @@ mod native;
 mod sinks;
 mod sources;
 mod telemetry;
+mod testbed;
 mod veltrix;
 
 pub use veltrix::Veltrix;

@@ -6,6 +6,7 @@ mod dead_letters;
 mod drain;
 mod faults;
 mod journal;
+mod rehearsal;
 mod sources;
 mod status_line;
 mod summary;
@@ -23,6 +24,8 @@ use veltrix_actors::{DurabilityKind, ExitReason, Registry, RootWatch, Stop, Watc
 use crate::admin::{self, Health};
 use crate::config::{Config, SourceConfig};
 use crate::handlers::exec::KillOnExit;
+pub(crate) use rehearsal::rehearse;
+
 use drain::{Drained, Reasons, StopSignals};
 use tree::Tree;
 

@@ -80,7 +80,7 @@ pub enum Target {
 }
 
 /// Handler types whose results are the events themselves unless `emit` says otherwise.
-const PASSING: [&str; 2] = ["pass", "map"];
+pub(crate) const PASSING: [&str; 2] = ["pass", "map"];
 
 /// The type of a handler's results, as far as the config tells.
 #[derive(Clone, Debug, PartialEq, Eq)]

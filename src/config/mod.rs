@@ -33,6 +33,10 @@ mod source;
 mod substitute;
 mod suggest;
 mod supervision;
+mod test_case;
+mod test_expectation;
+mod test_given;
+mod test_stub;
 mod toml;
 mod units;
 mod unsupported;
@@ -66,6 +70,10 @@ pub use self::{
     sink::SinkConfig,
     source::SourceConfig,
     supervision::{Backoff, Breaker, Restart, Supervision},
+    test_case::TestCase,
+    test_expectation::{Expected, ExpectedDeadLetter, ExpectedEvent},
+    test_given::{Given, GivenItem},
+    test_stub::{Stub, StubAnswer},
     units::{ByteSize, DurationText, UnitError},
     validate::Config,
     written::Written,

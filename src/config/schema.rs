@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     dead_letters::RawDeadLetters, faults::RawFaults, handler::RawHandler, journal::RawJournal,
     path::Step, routing::RawRouting, service::RawService, sink::RawSink, source::RawSource,
-    supervision::RawSupervision,
+    supervision::RawSupervision, test_case::RawTest,
 };
 use crate::components::Components;
 
@@ -14,7 +14,7 @@ use crate::components::Components;
 pub(crate) const MAX_REFERENCES: usize = 64;
 
 /// The top-level sections of the config.
-pub(crate) const SECTIONS: [&str; 9] = [
+pub(crate) const SECTIONS: [&str; 10] = [
     "service",
     "sources",
     "handlers",
@@ -24,6 +24,7 @@ pub(crate) const SECTIONS: [&str; 9] = [
     "dead_letters",
     "journal",
     "faults",
+    "tests",
 ];
 
 /// The schema of a section that is one mapping; `None` for those that map names to components.
@@ -35,6 +36,7 @@ pub(crate) fn of_section(section: &str) -> Option<Schema> {
         "dead_letters" => Some(schema_for!(RawDeadLetters)),
         "journal" => Some(schema_for!(RawJournal)),
         "faults" => Some(schema_for!(RawFaults)),
+        "tests" => Some(schema_for!(Vec<RawTest>)),
         _ => None,
     }
 }

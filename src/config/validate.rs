@@ -20,6 +20,7 @@ use super::{
     source::{self, SourceConfig},
     suggest,
     supervision::{RawSupervision, Supervision},
+    test_case::{self, Named, TestCase},
     unsupported, wiring,
     written::Written,
 };
@@ -50,6 +51,8 @@ pub struct Config {
     pub written: Written,
     /// Faults to inject, if there are any.
     pub faults: Option<FaultsConfig>,
+    /// What `veltrix test` runs.
+    pub tests: Vec<TestCase>,
 }
 
 /// What the validation of a component may look at beside its own section.
@@ -138,6 +141,7 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
     needs_sources(&tree, reporter);
     wiring::listeners(&raw_sources, service.as_ref(), reporter);
     wiring::file_paths(&raw_sinks, reporter);
+    let tests = tests(&tree, &raw_sources, &raw_handlers, context);
     let valid_handlers: Vec<HandlerConfig> = handlers.iter().flatten().cloned().collect();
     wiring::loops(&valid_handlers, reporter);
     if !reporter.has_errors() {
@@ -165,6 +169,7 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         version: String::new(),
         written: Written::default(),
         faults,
+        tests,
     })
 }
 
@@ -203,6 +208,34 @@ fn faults(
     let raw: Option<RawFaults> = section(tree, "faults", reporter);
     let named = [("source", sources), ("handler", handlers), ("sink", sinks)];
     raw?.validate(&faults::points(&named), reporter)
+}
+
+/// What `veltrix test` runs.
+fn tests(
+    tree: &Value,
+    sources: &[(&str, &Value)],
+    handlers: &[(&str, &Value)],
+    context: Context<'_>,
+) -> Vec<TestCase> {
+    let has_envelope = |(_, source): &&(&str, &Value)| source.get("envelope").is_some();
+    let calls = |(_, handler): &&(&str, &Value)| {
+        let kind = handler.get("type").and_then(Value::as_str);
+        kind.is_some_and(|kind| !handler::PASSING.contains(&kind))
+    };
+    let named = Named {
+        context,
+        envelopes: sources
+            .iter()
+            .filter(has_envelope)
+            .map(|(name, _)| *name)
+            .collect(),
+        callers: handlers
+            .iter()
+            .filter(calls)
+            .map(|(name, _)| *name)
+            .collect(),
+    };
+    test_case::validate(tree, &named)
 }
 
 /// One of the sections that are single mappings, without what was reported; left out, all of its defaults.

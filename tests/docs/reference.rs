@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::schema::{Row, one_line, rows, rows_in};
+use crate::schema::{Row, one_line, resolve, rows, rows_in};
 use crate::{files, read, root};
 
 const FOLDER: &str = "docs/reference";
@@ -123,7 +123,12 @@ fn config_page(schema: &Value) -> String {
         page.push_str(&format!("\n## `{name}`\n\n"));
         let role = name.trim_end_matches('s');
         let definition = &schema["$defs"][name];
-        let shown = if definition.is_object() {
+        let shown = if definition["type"] == "array" {
+            let item = resolve(schema, &definition["items"]);
+            let about = item["description"].as_str().expect("a description");
+            page.push_str(&format!("A list. {about}\n\n"));
+            rows_in(schema, item)
+        } else if definition.is_object() {
             let about = definition["description"].as_str().expect("a description");
             page.push_str(&format!("{about}\n\n"));
             rows_in(schema, definition)

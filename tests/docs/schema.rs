@@ -54,7 +54,7 @@ fn add(root: &Value, schema: &Value, prefix: &str, rows: &mut Vec<Row>) {
 }
 
 /// What a reference or an optional value stands for.
-fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+pub(crate) fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     if let Some(reference) = schema["$ref"].as_str() {
         let name = reference.rsplit('/').next().unwrap_or_default();
         return resolve(root, &root["$defs"][name]);
