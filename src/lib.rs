@@ -11,6 +11,7 @@ mod cli;
 mod cloudevents;
 pub mod components;
 pub mod config;
+mod deep_stack;
 mod expression;
 mod handlers;
 mod http_client;

@@ -28,22 +28,33 @@ pub(crate) struct Tree {
     pub(crate) written: Written,
 }
 
-/// One layer for the `config` crate, which merges it over those before.
-///
-/// Our own source, since the crate's file sources keep no positions and its environment source lower-cases names.
-#[derive(Clone, Debug)]
+/// One layer: values, and where each of them came from.
+#[derive(Debug)]
 pub(crate) struct Layer {
-    pub(crate) table: config::Map<String, config::Value>,
+    pub(crate) values: Values,
     pub(crate) origins: OriginNode,
 }
 
-impl Source for Layer {
+/// A layer's values for the `config` crate, which merges them over those before.
+///
+/// Our own source, since the crate's file sources keep no positions and its environment source lower-cases names. Shared,
+/// because the crate clones its sources, and a config may be large.
+#[derive(Clone, Debug)]
+pub(crate) struct Values(Arc<config::Map<String, config::Value>>);
+
+impl Values {
+    pub(crate) fn new(table: config::Map<String, config::Value>) -> Self {
+        Self(Arc::new(table))
+    }
+}
+
+impl Source for Values {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
         Box::new(self.clone())
     }
 
     fn collect(&self) -> Result<config::Map<String, config::Value>, ConfigError> {
-        Ok(self.table.clone())
+        Ok((*self.0).clone())
     }
 }
 
@@ -66,13 +77,13 @@ pub(crate) fn load(
         return Err(problems);
     }
     let below = merge(&layers)?;
-    layers.extend(environment::layers(
-        environment,
-        &below,
-        schemas,
-        &mut problems,
-    ));
-    let value = merge(&layers)?;
+    let overrides = environment::layers(environment, &below, schemas, &mut problems);
+    let value = if overrides.is_empty() {
+        below
+    } else {
+        layers.extend(overrides);
+        merge(&layers)?
+    };
     let mut tree = Tree {
         version: version::of(&value),
         written: Written::new(value.clone()),
@@ -136,13 +147,14 @@ fn file_layer(node: Node, file: &Arc<SourceFile>, problems: &mut Problems) -> Op
         value,
     });
     let table = value.into_table().unwrap_or_default();
-    Some(Layer { table, origins })
+    let values = Values::new(table);
+    Some(Layer { values, origins })
 }
 
 fn merge(layers: &[Layer]) -> Result<Value, Problems> {
     let mut builder = config::Config::builder();
     for layer in layers {
-        builder = builder.add_source(layer.clone());
+        builder = builder.add_source(layer.values.clone());
     }
     let merged = builder
         .build()

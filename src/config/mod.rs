@@ -48,7 +48,7 @@ mod yaml;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::components::Components;
+use crate::{components::Components, deep_stack};
 
 pub(crate) use self::one_or_many::OneOrMany;
 pub use self::{
@@ -90,8 +90,16 @@ pub fn load(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(Config, Problems), Problems> {
     let environment: BTreeMap<String, String> = environment.into_iter().collect();
-    let tree = layers::load(files, &environment, &schema::Schemas::new(components))?;
-    validate::validate(tree, components)
+    let load = || {
+        let tree = layers::load(files, &environment, &schema::Schemas::new(components))?;
+        validate::validate(tree, components)
+    };
+    // each expression needs one; thousands of threads would take longer than all the rest
+    match deep_stack::run(load) {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(_) => load(),
+    }
 }
 
 /// The process's environment for [`load`], without variables that are not UTF-8 (none of ours can be).
