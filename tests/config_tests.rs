@@ -523,13 +523,22 @@ fn no_tests_is_a_failure_and_a_bad_config_is_refused() {
 }
 
 #[test]
-fn a_test_leaves_nothing_behind() {
-    let bench = Bench::new(
-        "  - { name: n, given: [ { type: number, data: { n: 1 } } ], expect: { out: 1, kept: 1 } }\n",
-    );
+fn a_test_leaves_nothing_behind_and_opens_no_journal_of_others() {
+    let test =
+        "{ name: n, given: [ { type: number, data: { n: 1 } } ], expect: { out: 1, kept: 1 } }";
+    let bench = Bench::new(&format!("  - {test}\n"));
     assert_eq!(bench.run(&[]).0, Some(0));
-    let left: Vec<_> = std::fs::read_dir(bench.folder.path())
-        .expect("a folder")
-        .collect();
-    assert_eq!(left.len(), 1, "{left:?}");
+    let left = || {
+        let entries = std::fs::read_dir(bench.folder.path()).expect("a folder");
+        entries
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(left(), ["v.yaml"]);
+    let journal = bench.folder.path().join("data/journal");
+    std::fs::create_dir_all(&journal).expect("a folder");
+    std::fs::write(journal.join("00000000000000000001.seg"), "not one").expect("a file");
+    let (code, told) = bench.run(&[]);
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(std::fs::read_dir(&journal).expect("a folder").count(), 1);
 }

@@ -9,8 +9,11 @@ mod recorder;
 mod report;
 mod stubs;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use veltrix_actors::DurabilityKind;
 
 use crate::app;
 use crate::config::{Config, HandlerConfig, SinkConfig, SourceConfig, TestCase, Unmatched};
@@ -27,6 +30,9 @@ const DEAD_LETTERS: &str = "(dead letters)";
 
 /// Handler types that call something outside of the process.
 const CALLERS: [&str; 2] = ["http", "exec"];
+
+/// A data directory that cannot be: what another process keeps in the config's own is not a test's to open.
+const NOWHERE: &str = "/dev/null/veltrix-test";
 
 /// How long a handler's attempts wait in a test.
 const BACKOFF: Duration = Duration::from_millis(1);
@@ -145,6 +151,7 @@ impl Stage {
             name: "given".to_owned(),
             kind: "test".to_owned(),
             envelope: None,
+            durability: DurabilityKind::None,
             factory: Arc::new(source),
         }];
         config.sinks = recorders;
@@ -153,6 +160,7 @@ impl Stage {
         }
         config.dead_letters.also_to = Some(DEAD_LETTERS.to_owned());
         config.faults = None;
+        config.service.data_dir = PathBuf::from(NOWHERE);
         for handler in &mut config.handlers {
             stage_handler(handler, case)?;
         }
