@@ -1,6 +1,9 @@
 //! The command line: what it takes, and which part of the library each command calls.
 
 mod dead_letters;
+mod graph;
+mod schema;
+mod test;
 mod top;
 
 use std::io::{self, Write};
@@ -71,6 +74,12 @@ enum Command {
         #[arg(short, long, value_enum, default_value = "text")]
         output: OutputFormat,
     },
+    /// Print what is wired to what: sources, type patterns, handlers with their lanes and supervision, sinks.
+    Graph(graph::Graph),
+    /// Run the tests that stand in a config, on whole events through the whole wiring.
+    Test(test::Test),
+    /// Print the JSON Schema of the config, for editors.
+    Schema,
     /// Read the events that a running process has given up.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
@@ -131,6 +140,9 @@ impl Cli {
                 deny_warnings,
                 output,
             } => validate(&config, components, deny_warnings, output),
+            Command::Graph(graph) => graph.run(components),
+            Command::Test(test) => test.run(components),
+            Command::Schema => schema::run(components),
             Command::DeadLetters(what) => what.run(components),
             Command::Top(top) => top.run(components),
             Command::Components { kind, output } => list(components, kind.as_deref(), output),

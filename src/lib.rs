@@ -11,6 +11,7 @@ mod cli;
 mod cloudevents;
 pub mod components;
 pub mod config;
+mod deep_stack;
 mod expression;
 mod handlers;
 mod http_client;
@@ -20,6 +21,7 @@ mod native;
 mod sinks;
 mod sources;
 mod telemetry;
+mod testbed;
 mod veltrix;
 
 pub use veltrix::Veltrix;

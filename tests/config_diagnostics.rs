@@ -13,7 +13,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "sevice: {}",
         "v.yaml:3:1: error: unknown key `sevice`",
-        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, `supervision`, `dead_letters`, `journal` and `faults`",
+        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, `supervision`, `dead_letters`, `journal`, `faults` and `tests`",
     ),
     (
         "dedupe: { window: 10m }",
@@ -21,8 +21,8 @@ const CASES: &[(&str, &str, &str)] = &[
         "",
     ),
     (
-        "tests: []",
-        "v.yaml:3:1: error: `tests` is not supported by this version",
+        "reload: {}",
+        "v.yaml:3:1: error: `reload` is not supported by this version",
         "",
     ),
     (

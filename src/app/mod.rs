@@ -7,6 +7,7 @@ mod drain;
 mod faults;
 mod journal;
 mod overflow;
+mod rehearsal;
 mod sources;
 mod status_line;
 mod summary;
@@ -24,6 +25,8 @@ use veltrix_actors::{DurabilityKind, ExitReason, Registry, RootWatch, Stop, Watc
 use crate::admin::{self, Health};
 use crate::config::{Config, SourceConfig};
 use crate::handlers::exec::KillOnExit;
+pub(crate) use rehearsal::rehearse;
+
 use drain::{Drained, Reasons, StopSignals};
 use tree::Tree;
 

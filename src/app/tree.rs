@@ -18,7 +18,7 @@ use super::arbiters::Arbiters;
 use super::translate::{backoff, breaker, key, restart};
 use super::{dead_letters, journal, overflow, sources};
 use crate::admin::Observed;
-use crate::config::{self, Config, HandlerConfig, Isolation, Supervision};
+use crate::config::{self, Config, HandlerConfig, Supervision};
 
 /// How long an actor may take to stop once nothing is in flight any more.
 pub(super) const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -51,12 +51,7 @@ impl Tree {
         };
         let mut arbiters = Arbiters::new(config.service.workers);
         let lanes = |handler: &HandlerConfig| {
-            let count = handler.lanes.or(handler.factory.lanes()).unwrap_or(1);
-            let is_isolated = match handler.isolation {
-                Some(isolation) => isolation == Isolation::Thread,
-                None => handler.factory.is_isolated(),
-            };
-            let workers = arbiters.for_lanes(count, is_isolated);
+            let workers = arbiters.for_lanes(handler.lane_count(), handler.is_isolated());
             let slots = workers.into_iter().map(LaneSlot::new).collect();
             (handler.name.clone(), slots)
         };

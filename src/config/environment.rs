@@ -10,7 +10,7 @@ use config::ValueKind;
 use serde_json::Value;
 
 use super::{
-    layers::Layer,
+    layers::{Layer, Values},
     node::{Node, NodeKind, Scalar},
     origins::{Origin, OriginChildren, OriginNode, SourceFile, Span},
     problems::{Problem, Problems},
@@ -142,7 +142,7 @@ fn layer(keys: &[String], name: &str, text: &str) -> Layer {
     let table = [(root.clone(), value)].into_iter().collect();
     let children = OriginChildren::Map(HashMap::from([(root, origins)]));
     Layer {
-        table,
+        values: Values::new(table),
         origins: OriginNode::new(origin, children),
     }
 }

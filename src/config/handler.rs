@@ -48,9 +48,11 @@ pub(crate) struct RawHandler {
     when: Option<String>,
     /// Where its results go, one name or a list: sinks, or `router` to send them round again.
     to: OneOrMany,
-    /// What keeps events in order: `subject` (the default; else the source), `source`, `id`, `type`, an extension or `data.<path>`.
+    /// What keeps events in order: `subject` (where there is none, the source), `source`, `id`, `type`, an extension or `data.<path>`.
+    #[schemars(extend("default" = "subject"))]
     key: Option<String>,
-    /// How many events are handled at a time: 1 to 1024. Default 1.
+    /// How many events are handled at a time: 1 to 1024.
+    #[schemars(extend("default" = 1))]
     lanes: Option<Lanes>,
     /// Whether its lanes share threads with others. Default shared; native Rust handlers: thread.
     isolation: Option<Isolation>,
@@ -77,6 +79,20 @@ pub enum Target {
     Sink(String),
 }
 
+/// Handler types whose results are the events themselves unless `emit` says otherwise.
+pub(crate) const PASSING: [&str; 2] = ["pass", "map"];
+
+/// The type of a handler's results, as far as the config tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Emits {
+    /// This one (`emit`); a component may still answer with a whole event of another type.
+    Type(String),
+    /// They are the events themselves.
+    Same,
+    /// Whatever the component answers.
+    Unknown,
+}
+
 /// A handler, ready to be started.
 #[derive(Clone)]
 pub struct HandlerConfig {
@@ -90,6 +106,8 @@ pub struct HandlerConfig {
     pub when: Option<Expression>,
     /// Where its results go; not empty, without repeats.
     pub to: Vec<Target>,
+    /// The type of its results.
+    pub emits: Emits,
     /// What keeps events in order.
     pub key: EventKey,
     /// Lanes, 1 to 1024; `None`: as many as the component wants, else one.
@@ -112,6 +130,21 @@ impl fmt::Debug for HandlerConfig {
             .field("to", &self.to)
             .field("lanes", &self.lanes)
             .finish_non_exhaustive()
+    }
+}
+
+impl HandlerConfig {
+    /// How many lanes it has.
+    pub fn lane_count(&self) -> usize {
+        self.lanes.or(self.factory.lanes()).unwrap_or(1)
+    }
+
+    /// Whether its lanes have a thread of their own.
+    pub fn is_isolated(&self) -> bool {
+        match self.isolation {
+            Some(isolation) => isolation == Isolation::Thread,
+            None => self.factory.is_isolated(),
+        }
     }
 }
 
@@ -147,6 +180,11 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
     };
     let factory = section::prepare(kind, section);
     let raw = raw?;
+    let emits = match value.get("emit").and_then(Value::as_str) {
+        Some(emitted) => Emits::Type(emitted.to_owned()),
+        None if PASSING.contains(&raw.kind.as_str()) => Emits::Same,
+        None => Emits::Unknown,
+    };
     let supervision_path = path.key("supervision");
     let supervision = raw
         .supervision
@@ -164,6 +202,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
             None => None,
         },
         to: to?,
+        emits,
         key: key?,
         lanes: raw.lanes.map(Lanes::count),
         isolation: raw.isolation,

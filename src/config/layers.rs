@@ -12,7 +12,11 @@ use super::{
     problems::{Problem, Problems},
     schema::Schemas,
     substitute, version,
+    written::Written,
 };
+
+/// What names the schema of a JSON file to editors; it means nothing here.
+pub(crate) const SCHEMA_KEY: &str = "$schema";
 
 /// The merged config before it is decoded.
 #[derive(Debug)]
@@ -20,24 +24,37 @@ pub(crate) struct Tree {
     pub(crate) value: Value,
     pub(crate) origins: Origins,
     pub(crate) version: String,
+    /// Before `${...}` was filled in.
+    pub(crate) written: Written,
 }
 
-/// One layer for the `config` crate, which merges it over those before.
-///
-/// Our own source, since the crate's file sources keep no positions and its environment source lower-cases names.
-#[derive(Clone, Debug)]
+/// One layer: values, and where each of them came from.
+#[derive(Debug)]
 pub(crate) struct Layer {
-    pub(crate) table: config::Map<String, config::Value>,
+    pub(crate) values: Values,
     pub(crate) origins: OriginNode,
 }
 
-impl Source for Layer {
+/// A layer's values for the `config` crate, which merges them over those before.
+///
+/// Our own source, since the crate's file sources keep no positions and its environment source lower-cases names. Shared,
+/// because the crate clones its sources, and a config may be large.
+#[derive(Clone, Debug)]
+pub(crate) struct Values(Arc<config::Map<String, config::Value>>);
+
+impl Values {
+    pub(crate) fn new(table: config::Map<String, config::Value>) -> Self {
+        Self(Arc::new(table))
+    }
+}
+
+impl Source for Values {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
         Box::new(self.clone())
     }
 
     fn collect(&self) -> Result<config::Map<String, config::Value>, ConfigError> {
-        Ok(self.table.clone())
+        Ok((*self.0).clone())
     }
 }
 
@@ -60,15 +77,16 @@ pub(crate) fn load(
         return Err(problems);
     }
     let below = merge(&layers)?;
-    layers.extend(environment::layers(
-        environment,
-        &below,
-        schemas,
-        &mut problems,
-    ));
-    let value = merge(&layers)?;
+    let overrides = environment::layers(environment, &below, schemas, &mut problems);
+    let value = if overrides.is_empty() {
+        below
+    } else {
+        layers.extend(overrides);
+        merge(&layers)?
+    };
     let mut tree = Tree {
         version: version::of(&value),
+        written: Written::new(value.clone()),
         value,
         origins: Origins::default(),
     };
@@ -103,6 +121,9 @@ fn file_layer(node: Node, file: &Arc<SourceFile>, problems: &mut Problems) -> Op
     };
     let mut kept = Vec::with_capacity(entries.len());
     for entry in entries {
+        if entry.key == SCHEMA_KEY {
+            continue;
+        }
         // `config` reads dots and brackets in a top-level key as a path
         if !entry
             .key
@@ -126,13 +147,14 @@ fn file_layer(node: Node, file: &Arc<SourceFile>, problems: &mut Problems) -> Op
         value,
     });
     let table = value.into_table().unwrap_or_default();
-    Some(Layer { table, origins })
+    let values = Values::new(table);
+    Some(Layer { values, origins })
 }
 
 fn merge(layers: &[Layer]) -> Result<Value, Problems> {
     let mut builder = config::Config::builder();
     for layer in layers {
-        builder = builder.add_source(layer.clone());
+        builder = builder.add_source(layer.values.clone());
     }
     let merged = builder
         .build()
@@ -140,7 +162,8 @@ fn merge(layers: &[Layer]) -> Result<Value, Problems> {
     Ok(to_json(merged.cache))
 }
 
-fn to_json(value: config::Value) -> Value {
+/// The plain values of a merged layer.
+pub(crate) fn to_json(value: config::Value) -> Value {
     match value.kind {
         ValueKind::Nil => Value::Null,
         ValueKind::Boolean(flag) => flag.into(),

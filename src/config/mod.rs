@@ -6,6 +6,7 @@ mod bounded;
 mod chance;
 mod dead_letters;
 mod decode;
+mod document;
 mod environment;
 mod event_key;
 mod expression;
@@ -32,27 +33,33 @@ mod source;
 mod substitute;
 mod suggest;
 mod supervision;
+mod test_case;
+mod test_expectation;
+mod test_given;
+mod test_stub;
 mod toml;
 mod units;
 mod unsupported;
 mod validate;
 mod version;
 mod wiring;
+mod written;
 mod yaml;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::components::Components;
+use crate::{components::Components, deep_stack};
 
 pub(crate) use self::one_or_many::OneOrMany;
 pub use self::{
     bounded::WholeNumber,
     dead_letters::DeadLettersConfig,
+    document::json_schema,
     event_key::EventKey,
     expression::{Envelope, Expression},
     faults::FaultsConfig,
     files::locate,
-    handler::{HandlerConfig, Isolation, Target},
+    handler::{Emits, HandlerConfig, Isolation, Target},
     journal::JournalConfig,
     origins::{FileLocation, Location, Span},
     path::{KeyPath, Step},
@@ -63,8 +70,13 @@ pub use self::{
     sink::SinkConfig,
     source::SourceConfig,
     supervision::{Backoff, Breaker, Restart, Supervision},
+    test_case::TestCase,
+    test_expectation::{Expected, ExpectedDeadLetter, ExpectedEvent},
+    test_given::{Given, GivenItem},
+    test_stub::{Stub, StubAnswer},
     units::{ByteSize, DurationText, UnitError},
     validate::Config,
+    written::Written,
 };
 
 /// Reads `files` in order, later ones over earlier ones, then the `VELTRIX__...` variables of `environment`, and
@@ -78,8 +90,16 @@ pub fn load(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(Config, Problems), Problems> {
     let environment: BTreeMap<String, String> = environment.into_iter().collect();
-    let tree = layers::load(files, &environment, &schema::Schemas::new(components))?;
-    validate::validate(tree, components)
+    let load = || {
+        let tree = layers::load(files, &environment, &schema::Schemas::new(components))?;
+        validate::validate(tree, components)
+    };
+    // each expression needs one; thousands of threads would take longer than all the rest
+    match deep_stack::run(load) {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(_) => load(),
+    }
 }
 
 /// The process's environment for [`load`], without variables that are not UTF-8 (none of ours can be).

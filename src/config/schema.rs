@@ -1,20 +1,20 @@
 //! Looks things up in the JSON Schemas of the config's types: which keys exist at a place, which are required.
 
-use schemars::{JsonSchema, Schema};
+use schemars::{Schema, schema_for};
 use serde_json::Value;
 
 use super::{
     dead_letters::RawDeadLetters, faults::RawFaults, handler::RawHandler, journal::RawJournal,
     path::Step, routing::RawRouting, service::RawService, sink::RawSink, source::RawSource,
-    supervision::RawSupervision,
+    supervision::RawSupervision, test_case::RawTest,
 };
 use crate::components::Components;
 
 /// References and alternatives followed at most from one place.
-const MAX_REFERENCES: usize = 64;
+pub(crate) const MAX_REFERENCES: usize = 64;
 
 /// The top-level sections of the config.
-pub(crate) const SECTIONS: [&str; 9] = [
+pub(crate) const SECTIONS: [&str; 10] = [
     "service",
     "sources",
     "handlers",
@@ -24,7 +24,22 @@ pub(crate) const SECTIONS: [&str; 9] = [
     "dead_letters",
     "journal",
     "faults",
+    "tests",
 ];
+
+/// The schema of a section that is one mapping; `None` for those that map names to components.
+pub(crate) fn of_section(section: &str) -> Option<Schema> {
+    match section {
+        "service" => Some(schema_for!(RawService)),
+        "routing" => Some(schema_for!(RawRouting)),
+        "supervision" => Some(schema_for!(RawSupervision)),
+        "dead_letters" => Some(schema_for!(RawDeadLetters)),
+        "journal" => Some(schema_for!(RawJournal)),
+        "faults" => Some(schema_for!(RawFaults)),
+        "tests" => Some(schema_for!(Vec<RawTest>)),
+        _ => None,
+    }
+}
 
 /// A place within a schema.
 #[derive(Clone, Copy)]
@@ -147,50 +162,38 @@ impl<'a> Schemas<'a> {
         let owned = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
         match keys {
             [] => owned(&SECTIONS),
-            [section, rest @ ..] => match (section.as_str(), rest) {
-                ("service", rest) => within::<RawService>(rest),
-                ("routing", rest) => within::<RawRouting>(rest),
-                ("supervision", rest) => within::<RawSupervision>(rest),
-                ("dead_letters", rest) => within::<RawDeadLetters>(rest),
-                ("journal", rest) => within::<RawJournal>(rest),
-                ("faults", rest) => within::<RawFaults>(rest),
-                (_, [name, rest @ ..]) => {
+            [section, rest @ ..] => match (of_section(section), rest) {
+                (Some(schema), rest) => keys_within(&schema, rest),
+                (None, [name, rest @ ..]) => {
                     let component = tree.get(section).and_then(|names| names.get(name));
                     let kind = component.and_then(|component| component.get("type")?.as_str());
                     self.component(section, kind.unwrap_or_default(), rest)
                 }
-                _ => Vec::new(),
+                (None, []) => Vec::new(),
             },
         }
     }
 
     fn component(&self, section: &str, kind: &str, rest: &[String]) -> Vec<String> {
-        let (mut keys, schema) = match section {
+        let (shared, own) = match section {
             "sources" => (
-                within::<RawSource>(rest),
+                schema_for!(RawSource),
                 self.components.source(kind).map(|kind| (kind.schema)()),
             ),
             "handlers" => (
-                within::<RawHandler>(rest),
+                schema_for!(RawHandler),
                 self.components.handler(kind).map(|kind| (kind.schema)()),
             ),
             "sinks" => (
-                within::<RawSink>(rest),
+                schema_for!(RawSink),
                 self.components.sink(kind).map(|kind| (kind.schema)()),
             ),
             _ => return Vec::new(),
         };
-        keys.extend(
-            schema
-                .map(|schema| keys_within(&schema, rest))
-                .unwrap_or_default(),
-        );
+        let mut keys = keys_within(&shared, rest);
+        keys.extend(own.iter().flat_map(|own| keys_within(own, rest)));
         keys
     }
-}
-
-fn within<T: JsonSchema>(rest: &[String]) -> Vec<String> {
-    keys_within(&schemars::schema_for!(T), rest)
 }
 
 fn keys_within(schema: &Schema, rest: &[String]) -> Vec<String> {

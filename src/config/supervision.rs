@@ -24,18 +24,22 @@ pub enum Restart {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawSupervision {
-    /// How often one event is tried before it becomes a dead letter; at least 1. Default 3.
+    /// How often one event is tried before it becomes a dead letter; at least 1.
+    #[schemars(extend("default" = 3))]
     attempts: Option<WholeNumber<1, { u32::MAX }>>,
     /// The longest that one attempt may take; beyond, it has failed. If the handler does not return (it hangs), its lane
     /// goes on with another thread. Default: the handler's own timeout, and 30s for what blocks.
     deadline: Option<DurationText>,
     /// The pause between attempts: grows from `min` to `max`.
     backoff: Option<RawBackoff>,
-    /// Which ends of a lane's actor lead to its restart. Default permanent.
+    /// Which ends of a lane's actor lead to its restart.
+    #[schemars(extend("default" = "permanent"))]
     restart: Option<Restart>,
-    /// Restarts of actors within `within` before the failure escalates. Default 5.
+    /// Restarts of actors within `within` before the failure escalates.
+    #[schemars(extend("default" = 5))]
     max_restarts: Option<u32>,
-    /// The time in which `max_restarts` are counted. Default 30s.
+    /// The time in which `max_restarts` are counted.
+    #[schemars(extend("default" = "30s"))]
     within: Option<DurationText>,
     /// Pauses the handler, whose events wait then, when too many of them become dead letters.
     breaker: Option<RawBreaker>,
@@ -45,11 +49,14 @@ pub(crate) struct RawSupervision {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawBreaker {
-    /// The share of dead letters among the handled events above which it pauses, from 0 to 1; 1 is never. Default 0.5.
+    /// The share of dead letters among the handled events above which it pauses, from 0 to 1; 1 is never.
+    #[schemars(extend("default" = 0.5))]
     dead_letter_ratio: Option<f64>,
-    /// The time that is looked at. Default 10s.
+    /// The time that is looked at.
+    #[schemars(extend("default" = "10s"))]
     window: Option<DurationText>,
-    /// Fewer events than this in the window do not count, nor do fewer failed attempts in a row; at least 1. Default 50.
+    /// Fewer events than this in the window do not count, nor do fewer failed attempts in a row; at least 1.
+    #[schemars(extend("default" = 50))]
     min_events: Option<WholeNumber<1, { u32::MAX }>>,
 }
 
@@ -57,11 +64,14 @@ struct RawBreaker {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawBackoff {
-    /// The pause before the second retry (the first one comes at once). Default 50ms.
+    /// The pause before the second retry (the first one comes at once).
+    #[schemars(extend("default" = "50ms"))]
     min: Option<DurationText>,
-    /// The longest pause. Default 5s.
+    /// The longest pause.
+    #[schemars(extend("default" = "5s"))]
     max: Option<DurationText>,
-    /// The part of a pause that is random, from 0 to 1. Default 0.2.
+    /// The part of a pause that is random, from 0 to 1.
+    #[schemars(extend("default" = 0.2))]
     jitter: Option<f64>,
 }
 
@@ -222,5 +232,56 @@ impl RawBackoff {
             );
         }
         merged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::schema_for;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::problems::Reporter;
+
+    /// The defaults that a schema names, as a config would write them.
+    fn written(schema: &Value, properties: &Value) -> Value {
+        let keys = properties.as_object().into_iter().flatten();
+        let value = |(key, option): (&String, &Value)| {
+            let target = option["anyOf"][0]["$ref"].as_str();
+            let target = target.and_then(|target| schema.pointer(target.strip_prefix('#')?));
+            let value = match target.filter(|target| target["properties"].is_object()) {
+                Some(target) => written(schema, &target["properties"]),
+                None => option["default"].clone(),
+            };
+            (key.clone(), value)
+        };
+        keys.map(value)
+            .filter(|(_, value)| !value.is_null())
+            .collect()
+    }
+
+    #[test]
+    fn the_defaults_in_the_schema_are_those_of_the_code() {
+        let schema = schema_for!(RawSupervision).to_value();
+        let written = written(&schema, &schema["properties"]);
+        let raw: RawSupervision = serde_json::from_value(written).unwrap();
+        let mut other = Supervision {
+            attempts: 9,
+            max_restarts: 9,
+            within: Duration::from_secs(9),
+            restart: Restart::Transient,
+            ..Supervision::default()
+        };
+        other.backoff.jitter = 0.9;
+        other.backoff.min = Duration::from_millis(9);
+        other.backoff.max = Duration::from_secs(99);
+        other.breaker.dead_letter_ratio = 0.9;
+        other.breaker.window = Duration::from_secs(9);
+        other.breaker.min_events = 9;
+        let reporter = Reporter::default();
+        let laid_over = raw.over(&other, &KeyPath::ROOT, &reporter);
+        assert_eq!(laid_over, Supervision::default());
+        assert!(reporter.into_problems().is_empty());
+        assert_eq!(json!(null), schema["properties"]["deadline"]["default"]);
     }
 }

@@ -182,7 +182,11 @@ impl JsonSchema for DurationText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "duration", "examples": ["50ms", "10s", "1h"] })
+        // not `duration`, which the specification knows as ISO 8601's
+        json_schema!({
+            "type": "string", "format": "veltrix-duration", "pattern": "^(0|([0-9]+ *[A-Za-zµ]+ *)+)$",
+            "examples": ["50ms", "10s", "1h"]
+        })
     }
 }
 
@@ -197,7 +201,7 @@ impl JsonSchema for ByteSize {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "type": "string", "format": "size", "pattern": "^[0-9]+ *(B|[KMGT]i?B)$", "examples": ["64KiB", "256MiB"]
+            "type": "string", "format": "veltrix-size", "pattern": "^[0-9]+ *(B|[KMGT]i?B)$", "examples": ["64KiB", "256MiB"]
         })
     }
 }

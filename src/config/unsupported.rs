@@ -5,10 +5,9 @@ use serde_json::Value;
 use super::{path::KeyPath, problems::Reporter};
 
 /// Where they stand; `*` is any name.
-const UNSUPPORTED: [&[&str]; 5] = [
+const UNSUPPORTED: [&[&str]; 4] = [
     &["dedupe"],
     &["reload"],
-    &["tests"],
     &["templates"],
     &["service", "admin", "auth"],
 ];

@@ -20,7 +20,9 @@ use super::{
     source::{self, SourceConfig},
     suggest,
     supervision::{RawSupervision, Supervision},
+    test_case::{self, Named, TestCase},
     unsupported, wiring,
+    written::Written,
 };
 use crate::components::Components;
 
@@ -45,8 +47,12 @@ pub struct Config {
     pub journal: JournalConfig,
     /// A short stable hash of the merged config, secrets left out.
     pub version: String,
+    /// What may be shown of it.
+    pub written: Written,
     /// Faults to inject, if there are any.
     pub faults: Option<FaultsConfig>,
+    /// What `veltrix test` runs.
+    pub tests: Vec<TestCase>,
 }
 
 /// What the validation of a component may look at beside its own section.
@@ -78,19 +84,18 @@ pub(crate) fn validate(
     components: &Components,
 ) -> Result<(Config, Problems), Problems> {
     let reporter = Reporter::new(tree.origins);
-    let config = build(tree.value, tree.version, components, &reporter);
+    let config = build(tree.value, components, &reporter).map(|config| Config {
+        version: tree.version,
+        written: tree.written,
+        ..config
+    });
     match config {
         Some(config) if !reporter.has_errors() => Ok((config, reporter.into_problems())),
         _ => Err(reporter.into_problems()),
     }
 }
 
-fn build(
-    mut tree: Value,
-    version: String,
-    components: &Components,
-    reporter: &Reporter,
-) -> Option<Config> {
+fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Option<Config> {
     unsupported::refuse(&mut tree, reporter);
     unknown_sections(&tree, reporter);
     let service: Option<RawService> = section(&tree, "service", reporter);
@@ -136,8 +141,9 @@ fn build(
     needs_sources(&tree, reporter);
     wiring::listeners(&raw_sources, service.as_ref(), reporter);
     wiring::file_paths(&raw_sinks, reporter);
+    let tests = tests(&tree, &raw_sources, &raw_handlers, context);
     let valid_handlers: Vec<HandlerConfig> = handlers.iter().flatten().cloned().collect();
-    wiring::loops(&valid_handlers, &tree, reporter);
+    wiring::loops(&valid_handlers, reporter);
     if !reporter.has_errors() {
         // beside errors such warnings mislead: a misspelt name leaves the right one unused
         wiring::unused_sinks(
@@ -160,8 +166,10 @@ fn build(
         supervision,
         dead_letters: dead_letters?,
         journal: journal?,
-        version,
+        version: String::new(),
+        written: Written::default(),
         faults,
+        tests,
     })
 }
 
@@ -200,6 +208,34 @@ fn faults(
     let raw: Option<RawFaults> = section(tree, "faults", reporter);
     let named = [("source", sources), ("handler", handlers), ("sink", sinks)];
     raw?.validate(&faults::points(&named), reporter)
+}
+
+/// What `veltrix test` runs.
+fn tests(
+    tree: &Value,
+    sources: &[(&str, &Value)],
+    handlers: &[(&str, &Value)],
+    context: Context<'_>,
+) -> Vec<TestCase> {
+    let has_envelope = |(_, source): &&(&str, &Value)| source.get("envelope").is_some();
+    let calls = |(_, handler): &&(&str, &Value)| {
+        let kind = handler.get("type").and_then(Value::as_str);
+        kind.is_some_and(|kind| !handler::PASSING.contains(&kind))
+    };
+    let named = Named {
+        context,
+        envelopes: sources
+            .iter()
+            .filter(has_envelope)
+            .map(|(name, _)| *name)
+            .collect(),
+        callers: handlers
+            .iter()
+            .filter(calls)
+            .map(|(name, _)| *name)
+            .collect(),
+    };
+    test_case::validate(tree, &named)
 }
 
 /// One of the sections that are single mappings, without what was reported; left out, all of its defaults.

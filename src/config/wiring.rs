@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    handler::{HandlerConfig, Target},
+    handler::{Emits, HandlerConfig, Target},
     loops::{self, Emitter, Loop},
     path::KeyPath,
     problems::Reporter,
@@ -17,9 +17,6 @@ use super::{
 
 /// Source types whose `listen` must be theirs alone.
 const LISTENERS: [&str; 2] = ["http", "tcp"];
-
-/// Handler types whose results are the events themselves unless `emit` says otherwise.
-const PASSING: [&str; 2] = ["pass", "map"];
 
 /// The strings of a key that takes one or a list.
 fn texts<'a>(component: &'a Value, key: &str) -> Vec<&'a str> {
@@ -122,17 +119,19 @@ pub(crate) fn file_paths(sinks: &[(&str, &Value)], reporter: &Reporter) {
 }
 
 /// Refuses results that would go round for ever.
-pub(crate) fn loops(handlers: &[HandlerConfig], tree: &Value, reporter: &Reporter) {
+pub(crate) fn loops(handlers: &[HandlerConfig], reporter: &Reporter) {
     let to_router = handlers
         .iter()
         .filter(|handler| handler.to.contains(&Target::Router));
     let emitters: Vec<Emitter<'_>> = to_router
         .filter_map(|handler| {
-            let options = tree.get("handlers")?.get(&handler.name)?;
-            let emits = options.get("emit").and_then(Value::as_str);
-            // what a called component answers, nobody knows; `max_hops` ends such loops
-            let known = emits.is_some() || PASSING.contains(&handler.kind.as_str());
-            known.then_some(Emitter {
+            let emits = match &handler.emits {
+                Emits::Type(emitted) => Some(emitted.as_str()),
+                Emits::Same => None,
+                // what a called component answers, nobody knows; `max_hops` ends such loops
+                Emits::Unknown => return None,
+            };
+            Some(Emitter {
                 name: &handler.name,
                 on: &handler.on,
                 emits,
@@ -161,15 +160,8 @@ pub(crate) fn loops(handlers: &[HandlerConfig], tree: &Value, reporter: &Reporte
                 let message = format!("results go round for ever: {way}");
                 let help = "let one of them emit a type that none of them wants, or send to a sink"
                     .to_owned();
-                let key = if tree
-                    .pointer(&format!("/handlers/{}/emit", names[0]))
-                    .is_some()
-                {
-                    "emit"
-                } else {
-                    "to"
-                };
-                reporter.value(&path.key(key), message, Some(help));
+                // only what emits a type can be part of a longer way round
+                reporter.value(&path.key("emit"), message, Some(help));
             }
         }
     }

@@ -9,15 +9,13 @@ use super::error::ExpressionError;
 use super::locate::{NodeId, PathTrie};
 use super::lower::Lowering;
 use super::path::Segment;
+use crate::deep_stack;
 
 /// The longest expression, in bytes.
 const MAX_EXPRESSION_BYTES: usize = 4096;
 
 /// The most operators, dots and brackets; CEL's parser and evaluation recurse over them, so this bounds the stack.
 const MAX_OPERATORS: usize = 256;
-
-/// The stack of the thread that compiles.
-const COMPILER_STACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// What an expression can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,19 +63,14 @@ impl Compiler {
                 "the expression has more than {MAX_OPERATORS} operators"
             )));
         }
-        // CEL's parser takes 10 KiB of stack a level in a debug build: give it a stack that its caller may not have.
-        std::thread::scope(|scope| {
-            let compiling = std::thread::Builder::new()
-                .stack_size(COMPILER_STACK_BYTES)
-                .spawn_scoped(scope, || self.compile_here(text))
-                .map_err(|error| {
-                    ExpressionError::new(format!("cannot start a thread to compile it: {error}"))
-                })?;
-            compiling.join().unwrap_or_else(|_| {
-                Err(ExpressionError::new(
-                    "CEL's parser failed on the expression",
-                ))
-            })
+        // CEL's parser and the lowering recurse: give them a stack that the caller may not have.
+        let compiled = deep_stack::run(|| self.compile_here(text)).map_err(|error| {
+            ExpressionError::new(format!("cannot start a thread to compile it: {error}"))
+        })?;
+        compiled.unwrap_or_else(|_| {
+            Err(ExpressionError::new(
+                "CEL's parser failed on the expression",
+            ))
         })
     }
 

@@ -10,26 +10,29 @@ use veltrix_actors::{
 };
 
 use crate::config::Section;
-use crate::expression::{Condition, Located, Verdict};
+use crate::expression::{Condition, ExpressionError, Located, Verdict};
 
 /// Puts the section's `when`, if it has one, before the handlers of `inner`.
 pub(crate) fn wrap(
     section: &Section<'_>,
     inner: Arc<dyn HandlerFactory>,
 ) -> Option<Arc<dyn HandlerFactory>> {
-    let Some(when) = section.when() else {
-        return Some(inner);
+    let wrapped = around(section.when(), inner);
+    wrapped.map_err(|error| section.problem("when", error)).ok()
+}
+
+/// Puts the condition, if there is one, before the handlers of `inner`.
+pub(crate) fn around(
+    when: Option<&str>,
+    inner: Arc<dyn HandlerFactory>,
+) -> Result<Arc<dyn HandlerFactory>, ExpressionError> {
+    let Some(when) = when else {
+        return Ok(inner);
     };
-    match Condition::compile(when) {
-        Ok(condition) => Some(Arc::new(ConditionalFactory {
-            condition: Arc::new(condition),
-            inner,
-        })),
-        Err(error) => {
-            section.problem("when", error);
-            None
-        }
-    }
+    Ok(Arc::new(ConditionalFactory {
+        condition: Arc::new(Condition::compile(when)?),
+        inner,
+    }))
 }
 
 struct ConditionalFactory {

@@ -45,15 +45,20 @@ impl LineEnvelope {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
+        Self::with_ids(attributes, format!("{name}-{:x}", since_epoch.as_nanos()))
+    }
+
+    /// Wraps lines; the ids that it makes up are `id_prefix` and a number.
+    pub(crate) fn with_ids(attributes: Box<dyn LineAttributes>, id_prefix: String) -> Self {
         Self {
             attributes,
-            id_prefix: format!("{name}-{:x}", since_epoch.as_nanos()),
+            id_prefix,
             next_id: 1,
         }
     }
 
     /// Appends the event to `out`, in the JSON format on one line.
-    pub(super) fn wrap(&mut self, line: &str, out: &mut String) -> Result<(), LineError> {
+    pub(crate) fn wrap(&mut self, line: &str, out: &mut String) -> Result<(), LineError> {
         // Checked before it becomes part of a larger text, where `1,"id":"x"` would pass for more members.
         serde_json::from_str::<serde::de::IgnoredAny>(line).map_err(|error| LineError {
             reason: "not_json",

@@ -1,11 +1,11 @@
-//! The reference pages are what `veltrix components -o json` says now. `VELTRIX_UPDATE_DOCS=1` writes them anew.
+//! The reference pages are what `veltrix components -o json` and `veltrix schema` say now. `VELTRIX_UPDATE_DOCS=1` writes them anew.
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::schema::{one_line, rows};
+use crate::schema::{Row, one_line, resolve, rows, rows_in};
 use crate::{files, read, root};
 
 const FOLDER: &str = "docs/reference";
@@ -14,6 +14,10 @@ const UPDATE: &str = "VELTRIX_UPDATE_DOCS";
 const AGAIN: &str = "write them anew: VELTRIX_UPDATE_DOCS=1 cargo test --test docs reference";
 const GENERATED: &str =
     "<!-- Generated from `veltrix components -o json` by tests/docs/reference.rs; do not edit. -->";
+const GENERATED_FROM_SCHEMA: &str =
+    "<!-- Generated from `veltrix schema` by tests/docs/reference.rs; do not edit. -->";
+const ABOUT_KEYS: &str =
+    "What `veltrix schema` says of each key; [Configuration](../configuration.md) explains them.";
 
 #[test]
 fn the_reference_pages_are_those_of_the_code() {
@@ -36,14 +40,21 @@ fn the_reference_pages_are_those_of_the_code() {
     }
 }
 
-/// All pages by file name.
-fn pages() -> BTreeMap<String, String> {
+/// What the binary prints, as JSON.
+fn printed(arguments: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_veltrix"))
-        .args(["components", "-o", "json"])
+        .args(arguments)
         .output()
         .expect("the binary");
-    let components: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a JSON list");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// All pages by file name.
+fn pages() -> BTreeMap<String, String> {
+    let components = printed(&["components", "-o", "json"]);
+    let components = components.as_array().expect("a list");
     let mut pages = BTreeMap::new();
+    pages.insert("config.md".to_owned(), config_page(&printed(&["schema"])));
     let mut index = format!("# Components\n\n{GENERATED}\n");
     for (role, title) in [
         ("source", "Sources"),
@@ -60,7 +71,7 @@ fn pages() -> BTreeMap<String, String> {
         }
     }
     index.push_str(
-        "\nThe keys that all sources, handlers and sinks share are in the [configuration](../configuration.md).\n",
+        "\nThe keys that all sources, handlers and sinks share are on the [page of keys](config.md).\n",
     );
     pages.insert("components.md".to_owned(), index);
     pages
@@ -85,11 +96,7 @@ fn page(role: &str, name: &str, component: &Value) -> String {
     if rows.is_empty() {
         page.push_str("None of its own.\n");
     } else {
-        page.push_str("| option | is | default | |\n|---|---|---|---|\n");
-    }
-    for row in &rows {
-        let (option, kind, default, about) = (&row.option, &row.kind, &row.default, &row.about);
-        page.push_str(&format!("| `{option}` | {kind} | {default} | {about} |\n"));
+        page.push_str(&table("option", &rows));
     }
     let example = format!("config/examples/{role}-{name}.yaml");
     let text = read(&example);
@@ -97,6 +104,67 @@ fn page(role: &str, name: &str, component: &Value) -> String {
         "\n## Example\n\n[{example}](../../{example})\n\n```yaml\n{text}```\n"
     ));
     page
+}
+
+fn table(head: &str, rows: &[Row]) -> String {
+    let mut table = format!("| {head} | is | default | |\n|---|---|---|---|\n");
+    for row in rows {
+        let (option, kind, default, about) = (&row.option, &row.kind, &row.default, &row.about);
+        table.push_str(&format!("| `{option}` | {kind} | {default} | {about} |\n"));
+    }
+    table
+}
+
+/// The keys of all sections; of components those that all of a role share.
+fn config_page(schema: &Value) -> String {
+    let mut page = format!("# Keys of the config\n\n{GENERATED_FROM_SCHEMA}\n\n{ABOUT_KEYS}\n");
+    let sections = schema["properties"].as_object().expect("the sections");
+    for name in sections.keys().filter(|name| *name != "$schema") {
+        page.push_str(&format!("\n## `{name}`\n\n"));
+        let role = name.trim_end_matches('s');
+        let definition = &schema["$defs"][name];
+        let shown = if definition["type"] == "array" {
+            let item = resolve(schema, &definition["items"]);
+            let about = item["description"].as_str().expect("a description");
+            page.push_str(&format!("A list. {about}\n\n"));
+            rows_in(schema, item)
+        } else if definition.is_object() {
+            let about = definition["description"].as_str().expect("a description");
+            page.push_str(&format!("{about}\n\n"));
+            rows_in(schema, definition)
+        } else {
+            page.push_str(&format!(
+                "Mappings of a name each, with these keys and those of [its type](components.md#{name}).\n\n"
+            ));
+            shared(schema, role)
+        };
+        page.push_str(&table("key", &shown));
+    }
+    page
+}
+
+/// The rows that all types of a role have.
+fn shared(schema: &Value, role: &str) -> Vec<Row> {
+    let kinds = schema["$defs"].as_object().expect("definitions");
+    let of_role = |name: &&String| name.starts_with(&format!("{role}-")) && !name.contains('.');
+    let mut tables = kinds
+        .keys()
+        .filter(of_role)
+        .map(|name| rows_in(schema, &kinds[name]));
+    let first = tables.next().expect("there is a type");
+    let mut shared = tables.fold(first, |shared, table| {
+        let is_there = |row: &Row| table.iter().any(|other| other.option == row.option);
+        shared.into_iter().filter(is_there).collect()
+    });
+    for row in shared.iter_mut().filter(|row| row.option == "type") {
+        row.kind = "text".to_owned();
+        row.about = one_line(
+            schema["$defs"][role]["properties"]["type"]["description"]
+                .as_str()
+                .expect("a text"),
+        );
+    }
+    shared
 }
 
 /// Whether a paragraph is more than the summary again.

@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+/// `${env:NAME}` and its like, which may stand for any value.
+const REFERENCE: &str = "#/$defs/reference";
+
 /// One option.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Row {
@@ -13,8 +16,13 @@ pub(crate) struct Row {
 
 /// The rows of a schema; options of options stand behind theirs, with its name in front.
 pub(crate) fn rows(schema: &Value) -> Vec<Row> {
+    rows_in(schema, schema)
+}
+
+/// The rows of a schema that is a part of `root`.
+pub(crate) fn rows_in(root: &Value, schema: &Value) -> Vec<Row> {
     let mut rows = Vec::new();
-    add(schema, schema, "", &mut rows);
+    add(root, schema, "", &mut rows);
     rows
 }
 
@@ -36,19 +44,23 @@ fn add(root: &Value, schema: &Value, prefix: &str, rows: &mut Vec<Row>) {
             default,
             about: about(option, target),
         });
+        let items = resolve(root, &target["items"]);
         if target["properties"].is_object() {
             add(root, target, &format!("{path}."), rows);
+        } else if items["properties"].is_object() {
+            add(root, items, &format!("{path}[]."), rows);
         }
     }
 }
 
 /// What a reference or an optional value stands for.
-fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+pub(crate) fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     if let Some(reference) = schema["$ref"].as_str() {
         let name = reference.rsplit('/').next().unwrap_or_default();
         return resolve(root, &root["$defs"][name]);
     }
-    let mut alternatives = list(&schema["anyOf"]).filter(|schema| schema["type"] != "null");
+    let mut alternatives = list(&schema["anyOf"])
+        .filter(|schema| schema["type"] != "null" && schema["$ref"] != REFERENCE);
     match (alternatives.next(), alternatives.next()) {
         (Some(only), None) => resolve(root, only),
         _ => schema,
@@ -63,8 +75,15 @@ fn kind(root: &Value, schema: &Value) -> String {
             .collect::<Vec<_>>()
             .join(", ");
     }
-    if let Some(word) = schema["const"].as_str() {
-        return format!("`{word}`");
+    match &schema["const"] {
+        Value::Null => {}
+        Value::String(word) => return format!("`{word}`"),
+        other => return format!("`{other}`"),
+    }
+    if schema["enum"].is_array() {
+        let words = list(&schema["enum"]).filter_map(Value::as_str);
+        let words: Vec<String> = words.map(|word| format!("`{word}`")).collect();
+        return words.join(", ");
     }
     if schema["anyOf"].is_array() {
         let kinds: Vec<String> = list(&schema["anyOf"])
@@ -72,8 +91,9 @@ fn kind(root: &Value, schema: &Value) -> String {
             .collect();
         return kinds.join(" or ");
     }
-    if let Some(format @ ("duration" | "size")) = schema["format"].as_str() {
-        return format.to_owned();
+    let format = schema["format"].as_str();
+    if let Some(unit) = format.and_then(|format| format.strip_prefix("veltrix-")) {
+        return unit.to_owned();
     }
     let name = match &schema["type"] {
         Value::Array(names) => names.first().and_then(Value::as_str),
@@ -132,7 +152,7 @@ mod tests {
                     "type": "object",
                     "description": "When.",
                     "required": ["size"],
-                    "properties": { "size": { "type": "string", "format": "size" } },
+                    "properties": { "size": { "type": "string", "format": "veltrix-size" } },
                 },
             },
         });
