@@ -291,3 +291,6 @@ fn accepted(line: &str, shared: &Shared) -> Result<usize, ()> {
     let accepted = answer["accepted"].as_u64().ok_or(())?;
     usize::try_from(accepted).map_err(drop)
 }
+
+#[cfg(test)]
+mod tests;

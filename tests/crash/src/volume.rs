@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-/// What the image is formatted as. xfs refuses to be smaller than 300 MiB; the image is sparse.
+/// xfs refuses to be smaller than 300 MiB; the image is sparse.
 const IMAGE_BYTES: u64 = 1 << 30;
 
 /// File systems that can be shut down under their users.
@@ -115,6 +115,8 @@ impl Drop for Volume {
 
 fn command(command: &mut Command) -> anyhow::Result<()> {
     let named = format!("{command:?}");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let command = command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
     let output = command.stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("{named} cannot be started"))?;
     if !output.status.success() {

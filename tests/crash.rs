@@ -1,0 +1,137 @@
+//! Accepted means kept, at a size for every run of the tests: kills, power cuts, a full disk, a sink that is down, stops.
+//! A failure prints its seed and keeps its folder; `docs/crash-testing.md` says how to replay it, and at which size to
+//! run the same by hand.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use veltrix_crash::{
+    Blows, Durability, FileSystem, Ground, Load, Outage, Report, Setup, Stops, Volume, Wiring,
+    disk_full, kill, power, sigterm, sink_down,
+};
+
+fn ground(wiring: Wiring, file_sync: Option<&str>) -> Ground {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let folder = tempfile::Builder::new().prefix("veltrix-crash-").tempdir();
+    Ground {
+        binary: PathBuf::from(env!("CARGO_BIN_EXE_veltrix")),
+        folder: folder.expect("a folder").keep(),
+        seed: u64::from(now.expect("after 1970").subsec_nanos()),
+        setup: Setup {
+            wiring,
+            durability: Durability::Journal,
+            file_sync: file_sync.map(str::to_owned),
+            segment_bytes: 1 << 20,
+            retain_bytes: 2 << 20,
+            drain: Duration::from_secs(60),
+        },
+        load: Load {
+            clients: 64,
+            keys: 1_000,
+            payload_bytes: 300,
+            // The machine has other tests to run meanwhile.
+            pause: Duration::from_millis(100),
+        },
+        is_talkative: false,
+    }
+}
+
+fn blows(count: u64, interval: u64) -> Blows {
+    Blows {
+        count,
+        in_round: 20,
+        interval: Duration::from_millis(interval),
+        mutilates: true,
+        backlog_bytes: 0,
+    }
+}
+
+#[track_caller]
+fn assert_good(ground: &Ground, report: anyhow::Result<Report>) -> Report {
+    let report = report.unwrap_or_else(|error| panic!("seed {}: {error:#}", ground.seed));
+    assert!(report.is_good(), "{}", report.table());
+    std::fs::remove_dir_all(&ground.folder).expect("a folder of its own");
+    report
+}
+
+/// Says that this machine cannot do what a test is about; true if so.
+fn cannot(what: &str, ground: &Ground, tried: anyhow::Result<Volume>) -> bool {
+    let Err(error) = tried else {
+        return false;
+    };
+    eprintln!("NOT TESTED, {what}: {error:#}");
+    std::fs::remove_dir_all(&ground.folder).expect("a folder of its own");
+    true
+}
+
+fn cut(file_system: FileSystem) {
+    let ground = ground(Wiring::Usual, Some("always"));
+    if cannot(
+        "power cuts",
+        &ground,
+        Volume::image(&ground.folder, file_system),
+    ) {
+        return;
+    }
+    let report = power(&ground, &blows(50, 20), file_system);
+    let report = assert_good(&ground, report);
+    assert_eq!(report.blows, 50);
+    assert!(report.acked > 0);
+}
+
+#[test]
+fn sixty_kills_lose_nothing() {
+    let ground = ground(Wiring::Usual, None);
+    let report = kill(&ground, &blows(60, 150));
+    let report = assert_good(&ground, report);
+    assert_eq!((report.blows, report.rounds), (60, 3));
+    assert!(report.acked > 1_000, "{}", report.table());
+}
+
+#[test]
+fn fifty_power_cuts_on_xfs_lose_nothing() {
+    cut(FileSystem::Xfs);
+}
+
+#[test]
+fn fifty_power_cuts_on_ext4_lose_nothing() {
+    cut(FileSystem::Ext4);
+}
+
+#[test]
+fn a_full_disk_loses_and_restarts_nothing() {
+    let ground = ground(Wiring::Usual, None);
+    if cannot(
+        "full disks",
+        &ground,
+        Volume::memory(&ground.folder, 1 << 20),
+    ) {
+        return;
+    }
+    let report = disk_full(&ground, 5);
+    assert_good(&ground, report);
+}
+
+#[test]
+fn a_sink_that_is_down_holds_up_nobody_else() {
+    let ground = ground(Wiring::Neighbours, None);
+    let outage = Outage {
+        events: 20_000,
+        time: Duration::ZERO,
+        checks_rates: false,
+    };
+    let report = sink_down(&ground, &outage);
+    assert_good(&ground, report);
+}
+
+#[test]
+fn stops_under_load_lose_and_repeat_nothing() {
+    let ground = ground(Wiring::Usual, None);
+    let stops = Stops {
+        runs: 10,
+        in_round: 5,
+        interval: Duration::from_millis(150),
+    };
+    let report = assert_good(&ground, sigterm(&ground, &stops));
+    assert_eq!(report.blows, 10);
+}
