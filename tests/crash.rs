@@ -42,6 +42,7 @@ fn blows(count: u64, interval: u64) -> Blows {
         in_round: 20,
         interval: Duration::from_millis(interval),
         mutilates: true,
+        ready_within: None,
         backlog_bytes: 0,
     }
 }

@@ -26,6 +26,8 @@ pub struct Blows {
     pub interval: Duration,
     /// Whether to write into what a dead process had not synced, once in four times.
     pub mutilates: bool,
+    /// Within which 99 of 100 processes must be ready again.
+    pub ready_within: Option<Duration>,
     /// Bytes that wait in the data directory for a sink that is down, before the first blow.
     pub backlog_bytes: u64,
 }
@@ -40,6 +42,7 @@ pub fn kill(ground: &Ground, blows: &Blows) -> anyhow::Result<Report> {
         ground.close_round(round, outcome, &work, &mut report)?;
         tell(ground, &report, blows);
     }
+    check_times(ground, blows, &mut report);
     Ok(report)
 }
 
@@ -61,7 +64,21 @@ pub fn power(ground: &Ground, blows: &Blows, file_system: FileSystem) -> anyhow:
     }
     let cycle = started.elapsed().as_secs_f64() * 1e3 / report.blows.max(1) as f64;
     report.figure("ms a cycle", cycle);
+    check_times(ground, blows, &mut report);
     Ok(report)
+}
+
+fn check_times(ground: &Ground, blows: &Blows, report: &mut Report) {
+    if let Some(within) = blows.ready_within
+        && report.ready.p99 > within.as_secs_f64() * 1e3
+    {
+        let p99 = report.ready.p99;
+        report.violate(
+            ground.seed,
+            format!("p99 of readiness is {p99:.0} ms"),
+            &ground.folder,
+        );
+    }
 }
 
 fn tell(ground: &Ground, report: &Report, blows: &Blows) {
@@ -103,6 +120,7 @@ fn play(
         let is_in_start = dice.once_in(10);
         wait_for_the_moment(&mut stage, is_in_start, blows, &mut dice)?;
         if let Some(volume) = volume {
+            stage.check_before_cut()?;
             volume.cut()?;
         }
         stage.kill(volume.is_none())?;
@@ -111,10 +129,11 @@ fn play(
         }
         report.blows += 1;
         report.blows_in_start += u64::from(is_in_start);
-        if blows.mutilates && volume.is_none() && dice.once_in(4) {
-            mutilate(stage.journal(), &mut dice)?;
-        }
         stage.note_death()?;
+        if blows.mutilates && volume.is_none() && dice.once_in(4) {
+            let is_done = mutilate(stage.journal(), &mut dice)?;
+            report.count("tails mutilated", u64::from(is_done));
+        }
         stage.start()?;
     }
     stage.must_be_ready()?;

@@ -150,13 +150,13 @@ impl Client {
                 Some((current, _)) if current.epoch == target.epoch => return Some(*current),
                 _ => {}
             }
-            match Connection::open(self.address(&target)) {
-                Ok(connection) => {
-                    self.connection = Some((target, connection));
-                    return Some(target);
-                }
-                Err(_) => self.shared.wait(AGAIN_AFTER),
+            if !self.shared.is_closing()
+                && let Ok(connection) = Connection::open(self.address(&target))
+            {
+                self.connection = Some((target, connection));
+                return Some(target);
             }
+            self.shared.wait(AGAIN_AFTER);
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Target {
 #[derive(Default)]
 struct Aim {
     target: Option<Target>,
+    /// The target takes no connections any more: its port may be another's by now.
+    is_closing: bool,
     is_over: bool,
 }
 
@@ -53,6 +55,11 @@ pub(crate) struct Shared {
 impl Shared {
     fn aim(&self) -> MutexGuard<'_, Aim> {
         self.aim.lock().expect("no panic inside")
+    }
+
+    /// Whether the process to send to takes connections.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.aim().is_closing
     }
 
     /// Waits for a process to send to; none once the run is over.
@@ -155,8 +162,16 @@ impl Fleet {
 
     /// Where to send to from now on.
     pub(crate) fn aim(&self, target: Option<Target>) {
-        self.shared.aim().target = target;
+        let mut aim = self.shared.aim();
+        aim.target = target;
+        aim.is_closing = false;
+        drop(aim);
         self.shared.changed.notify_all();
+    }
+
+    /// Has the clients go on over the connections that they have, and open no others.
+    pub(crate) fn keep_connections(&self) {
+        self.shared.aim().is_closing = true;
     }
 
     /// Events acknowledged so far.

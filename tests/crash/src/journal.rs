@@ -1,82 +1,63 @@
-//! The journal seen from outside: by `veltrix journal`, where the binary has it, and by its files.
+//! The journal of one data directory, seen from outside: by its files, and by `veltrix journal`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
-use serde_json::Value;
+use anyhow::Context;
 
+use crate::layout::{Cursor, last_record};
 use crate::setup::Setup;
 
-/// The journal of one data directory.
 #[derive(Debug)]
 pub(crate) struct Journal {
     binary: PathBuf,
     data: PathBuf,
-    has_command: bool,
 }
 
 impl Journal {
     /// Of a data directory, which need not exist yet.
     pub(crate) fn of(binary: &Path, data: &Path) -> Self {
-        let help = Command::new(binary)
-            .args(["journal", "--help"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
         Self {
             binary: binary.to_owned(),
             data: data.to_owned(),
-            has_command: help.is_ok_and(|status| status.success()),
         }
     }
 
-    /// Whether the binary can say what is in a journal.
-    pub(crate) fn can_inspect(&self) -> bool {
-        self.has_command
+    fn folder(&self) -> PathBuf {
+        self.data.join("journal")
     }
 
-    fn ask(&self, what: &str) -> anyhow::Result<Value> {
-        let mut command = Command::new(&self.binary);
-        command
-            .args(["journal", what, "-o", "json"])
-            .arg(&self.data);
-        let output = command.stdin(Stdio::null()).output()?;
-        if !output.status.success() {
-            let error = String::from_utf8_lossy(&output.stderr);
-            bail!(
-                "veltrix journal {what} ends with {}: {}",
-                output.status,
-                error.trim()
-            );
-        }
-        serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("veltrix journal {what} does not print JSON"))
-    }
-
-    /// Events after the persisted cursor, which will be handed on again.
+    /// Events that the cursor does not know as finished, which will be handed on again.
     pub(crate) fn unfinished(&self) -> anyhow::Result<u64> {
-        if !self.data.join("journal").exists() {
-            return Ok(0);
+        let cursor = match std::fs::read(self.folder().join("cursor")) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            read => read.context("the cursor")?,
+        };
+        let cursor = Cursor::read(&cursor);
+        for (path, _) in self.segments()?.into_iter().rev() {
+            if let Some(last) = last_record(&std::fs::read(path)?) {
+                return Ok(cursor.unfinished(last.end_sequence));
+            }
         }
-        let stats = self.ask("stats")?;
-        let count = stats["unfinished"].as_u64();
-        count.with_context(|| format!("no `unfinished` in {stats}"))
+        Ok(0)
     }
 
     /// The segment files, oldest first, with their sizes.
     pub(crate) fn segments(&self) -> anyhow::Result<Vec<(PathBuf, u64)>> {
-        let folder = self.data.join("journal");
-        if !folder.exists() {
-            return Ok(Vec::new());
-        }
+        let entries = match std::fs::read_dir(self.folder()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
         let mut segments = Vec::new();
-        for entry in std::fs::read_dir(folder)? {
+        for entry in entries {
             let entry = entry?;
             let path = entry.path();
-            if path.extension().is_some_and(|end| end == "seg") {
-                segments.push((path, entry.metadata()?.len()));
+            // A file may be gone by now.
+            if path.extension().is_some_and(|end| end == "seg")
+                && let Ok(metadata) = entry.metadata()
+            {
+                segments.push((path, metadata.len()));
             }
         }
         segments.sort();
@@ -88,6 +69,7 @@ impl Journal {
         let mut wrong = Vec::new();
         let segments = self.segments()?;
         let bytes: u64 = segments.iter().map(|(_, bytes)| bytes).sum();
+        // The one that is written, and one that became too old with it.
         let allowed = setup.retain_bytes + 2 * setup.segment_bytes;
         if bytes > allowed {
             wrong.push(format!(
@@ -95,16 +77,27 @@ impl Journal {
                 segments.len()
             ));
         }
-        if self.has_command {
-            if let Err(error) = self.ask("verify") {
-                wrong.push(format!("{error:#}"));
-            }
-            match self.unfinished() {
-                Ok(0) => {}
-                Ok(count) => wrong.push(format!("{count} events are unfinished after a drain")),
-                Err(error) => wrong.push(format!("{error:#}")),
-            }
+        match self.unfinished()? {
+            0 => {}
+            count => wrong.push(format!("{count} events are unfinished after a drain")),
         }
+        wrong.extend(self.verify()?);
         Ok(wrong)
+    }
+
+    /// What `veltrix journal verify` finds.
+    fn verify(&self) -> anyhow::Result<Option<String>> {
+        let mut command = Command::new(&self.binary);
+        command.args(["journal", "verify"]).arg(&self.data);
+        let output = command.stdin(Stdio::null()).output()?;
+        if output.status.success() {
+            return Ok(None);
+        }
+        let told = [output.stdout, output.stderr].concat();
+        let told = String::from_utf8_lossy(&told).trim().to_owned();
+        Ok(Some(format!(
+            "veltrix journal verify, {}: {told}",
+            output.status
+        )))
     }
 }

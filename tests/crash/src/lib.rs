@@ -13,6 +13,7 @@ mod disk_full;
 mod fleet;
 mod ground;
 mod journal;
+mod layout;
 mod probe;
 mod process;
 mod receiver;

@@ -48,6 +48,9 @@ struct Arguments {
     /// `journal.retain.size`, in KiB.
     #[arg(long, global = true, default_value_t = 2_048)]
     retain: u64,
+    /// Milliseconds within which 99 of 100 processes must be ready after a crash.
+    #[arg(long, global = true)]
+    ready_within: Option<u64>,
     #[arg(short, long, global = true, default_value = "text")]
     output: Output,
 }
@@ -128,7 +131,8 @@ fn main() -> ExitCode {
 
 fn carry_out(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let ground = ground(arguments)?;
-    let report = run(&ground, &arguments.run)?;
+    let ready_within = arguments.ready_within.map(Duration::from_millis);
+    let report = run(&ground, &arguments.run, ready_within)?;
     let text = match arguments.output {
         Output::Text => report.table(),
         Output::Json => serde_json::to_string_pretty(&report)? + "\n",
@@ -141,7 +145,7 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn run(ground: &Ground, run: &Run) -> anyhow::Result<Report> {
+fn run(ground: &Ground, run: &Run, ready_within: Option<Duration>) -> anyhow::Result<Report> {
     match *run {
         Run::Kill {
             count,
@@ -156,6 +160,7 @@ fn run(ground: &Ground, run: &Run) -> anyhow::Result<Report> {
                 in_round: in_round.max(1),
                 interval: Duration::from_millis(interval),
                 mutilates: !keep_tail,
+                ready_within,
                 backlog_bytes: backlog << 20,
             },
         ),
@@ -171,6 +176,7 @@ fn run(ground: &Ground, run: &Run) -> anyhow::Result<Report> {
                 in_round: in_round.max(1),
                 interval: Duration::from_millis(interval),
                 mutilates: false,
+                ready_within,
                 backlog_bytes: 0,
             },
             fs,

@@ -187,7 +187,12 @@ impl Process {
             bail!("process {} did not end within {time:?}", self.epoch);
         }
         let status = self.child.wait()?;
-        Ok((status, std::mem::take(&mut self.alarms)))
+        Ok((status, self.take_alarms()))
+    }
+
+    /// What its log has complained of since this was asked last.
+    pub(crate) fn take_alarms(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.alarms)
     }
 
     /// The memory that it holds.

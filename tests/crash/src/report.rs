@@ -157,6 +157,11 @@ impl Report {
         });
     }
 
+    /// Adds to a figure.
+    pub(crate) fn count(&mut self, name: &str, more: u64) {
+        *self.figures.entry(name.to_owned()).or_default() += more as f64;
+    }
+
     /// A figure of its own.
     pub(crate) fn figure(&mut self, name: &str, value: f64) {
         self.figures.insert(name.to_owned(), value);

@@ -175,6 +175,7 @@ impl Setup {
         if !sink.is_file {
             return json!({
                 "type": "http", "url": receiver.url(sink.name), "mode": "batched",
+                "batch": { "events": 1_024, "bytes": "1MiB" },
                 "headers": { EPOCH_HEADER: epoch.to_string() },
                 "retry": { "min": "10ms", "max": "200ms" },
             });

@@ -126,7 +126,6 @@ impl Stage {
         let hooks: Vec<_> = sinks.iter().filter(|sink| !sink.is_file).collect();
         let hooks: Vec<_> = hooks.iter().map(|sink| (sink.name, sink.shape)).collect();
         let journal = Journal::of(binary, data);
-        let is_bounded = setup.durability == Durability::Journal && journal.can_inspect();
         Ok(Self {
             receiver: Receiver::start(&workload, &hooks)?,
             fleet: Fleet::start(&workload, load.pause),
@@ -140,9 +139,9 @@ impl Stage {
             ready: None,
             epoch: 0,
             ends: BTreeMap::new(),
-            repeats: match is_bounded {
-                true => Repeats::AfterCursor(BTreeMap::new()),
-                false => Repeats::Any,
+            repeats: match setup.durability {
+                Durability::Journal => Repeats::AfterCursor(BTreeMap::new()),
+                Durability::None => Repeats::Any,
             },
             journal,
             ready_times: Vec::new(),
@@ -208,8 +207,8 @@ impl Stage {
     /// Kills the process. What it complained of is a violation, unless its disk was taken away before.
     pub(crate) fn kill(&mut self, has_disk: bool) -> anyhow::Result<()> {
         let process = self.process.take().context("a process was started")?;
-        let (status, alarms) = process.kill()?;
         self.fleet.aim(None);
+        let (status, alarms) = process.kill()?;
         if has_disk {
             self.note_alarms(alarms);
             if let Some(code) = status.code() {
@@ -217,6 +216,20 @@ impl Stage {
                 self.violations
                     .push(format!("process {epoch} ended by itself with {code}"));
             }
+        }
+        Ok(())
+    }
+
+    /// Has what the process complained of so far count, before its disk is taken away.
+    pub(crate) fn check_before_cut(&mut self) -> anyhow::Result<()> {
+        let process = self.process()?;
+        let is_alive = process.let_run(Duration::ZERO);
+        let alarms = process.take_alarms();
+        self.note_alarms(alarms);
+        if !is_alive {
+            let epoch = self.epoch;
+            self.violations
+                .push(format!("process {epoch} ended by itself"));
         }
         Ok(())
     }
@@ -272,6 +285,7 @@ impl Stage {
     /// Drains the process by SIGTERM, in full load or with the clients held, and has it end with 0.
     pub(crate) fn drain(&mut self) -> anyhow::Result<()> {
         let process = self.process.take().context("a process was started")?;
+        self.fleet.keep_connections();
         process.terminate()?;
         let (status, alarms) = process.wait(PATIENCE)?;
         self.fleet.aim(None);
