@@ -121,6 +121,7 @@ fn play(
         wait_for_the_moment(&mut stage, is_in_start, blows, &mut dice)?;
         if let Some(volume) = volume {
             stage.check_before_cut()?;
+            stage.fleet.keep_connections();
             volume.cut()?;
         }
         stage.kill(volume.is_none())?;
