@@ -5,9 +5,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use veltrix::journal::{DiskStorage, Log, Options, SystemClock};
+use veltrix_actors::Finished;
 use veltrix_crash::{
     Blows, Durability, FileSystem, Ground, Load, Outage, Report, Setup, Stops, Volume, Wiring,
-    disk_full, kill, power, sigterm, sink_down,
+    disk_full, kill, power, sigterm, sink_down, unfinished_events,
 };
 
 fn ground(wiring: Wiring, file_sync: Option<&str>) -> Ground {
@@ -135,4 +137,30 @@ fn stops_under_load_lose_and_repeat_nothing() {
     };
     let report = assert_good(&ground, sigterm(&ground, &stops));
     assert_eq!(report.blows, 10);
+}
+
+#[test]
+fn the_harness_reads_the_journals_files_as_the_journal_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options {
+        segment_bytes: 64 << 10,
+        retain_bytes: 128 << 10,
+        retain_age: Duration::from_secs(3_600),
+    };
+    let storage = DiskStorage::create(folder.path()).expect("a storage");
+    let (mut log, _) = Log::open(storage, SystemClock, options).expect("a log");
+    assert_eq!(unfinished_events(folder.path()).expect("read"), 0);
+    let payload = [b'x'; 1_000];
+    for _ in 0..300 {
+        log.append("web", 3, &[&payload]).expect("appended");
+    }
+    log.sync().expect("synced");
+    assert_eq!(unfinished_events(folder.path()).expect("read"), 900);
+    let mut finished = Finished::below(700);
+    finished.insert(800..810);
+    log.persist(&finished, true).expect("persisted");
+    assert_eq!(unfinished_events(folder.path()).expect("read"), 190);
+    finished.insert(700..900);
+    log.persist(&finished, false).expect("persisted");
+    assert_eq!(unfinished_events(folder.path()).expect("read"), 0);
 }

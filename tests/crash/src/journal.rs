@@ -24,44 +24,14 @@ impl Journal {
         }
     }
 
-    fn folder(&self) -> PathBuf {
-        self.data.join("journal")
-    }
-
-    /// Events that the cursor does not know as finished, which will be handed on again.
+    /// As [`unfinished_events`].
     pub(crate) fn unfinished(&self) -> anyhow::Result<u64> {
-        let cursor = match std::fs::read(self.folder().join("cursor")) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            read => read.context("the cursor")?,
-        };
-        let cursor = Cursor::read(&cursor);
-        for (path, _) in self.segments()?.into_iter().rev() {
-            if let Some(last) = last_record(&std::fs::read(path)?) {
-                return Ok(cursor.unfinished(last.end_sequence));
-            }
-        }
-        Ok(0)
+        unfinished_events(&self.data.join("journal"))
     }
 
     /// The segment files, oldest first, with their sizes.
     pub(crate) fn segments(&self) -> anyhow::Result<Vec<(PathBuf, u64)>> {
-        let entries = match std::fs::read_dir(self.folder()) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let mut segments = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            let path = entry.path();
-            // A file may be gone by now.
-            if path.extension().is_some_and(|end| end == "seg")
-                && let Ok(metadata) = entry.metadata()
-            {
-                segments.push((path, metadata.len()));
-            }
-        }
-        segments.sort();
-        Ok(segments)
+        segments(&self.data.join("journal"))
     }
 
     /// What is wrong with the journal of a process that drained.
@@ -100,4 +70,42 @@ impl Journal {
             output.status
         )))
     }
+}
+
+/// Events of a journal that its cursor does not know as finished, which the next process hands on again.
+///
+/// # Errors
+/// Its files cannot be read.
+pub fn unfinished_events(folder: &Path) -> anyhow::Result<u64> {
+    let cursor = match std::fs::read(folder.join("cursor")) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        read => read.context("the cursor")?,
+    };
+    let cursor = Cursor::read(&cursor);
+    for (path, _) in segments(folder)?.into_iter().rev() {
+        if let Some(last) = last_record(&std::fs::read(path)?) {
+            return Ok(cursor.unfinished(last.end_sequence));
+        }
+    }
+    Ok(0)
+}
+
+fn segments(folder: &Path) -> anyhow::Result<Vec<(PathBuf, u64)>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut segments = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        // A file may be gone by now.
+        if path.extension().is_some_and(|end| end == "seg")
+            && let Ok(metadata) = entry.metadata()
+        {
+            segments.push((path, metadata.len()));
+        }
+    }
+    segments.sort();
+    Ok(segments)
 }

@@ -30,6 +30,7 @@ mod workload;
 pub use blows::{Blows, kill, power};
 pub use disk_full::disk_full;
 pub use ground::Ground;
+pub use journal::unfinished_events;
 pub use report::{Report, SinkTotals, Times, Violation};
 pub use setup::{Durability, Setup, Wiring};
 pub use sigterm::{Stops, sigterm};
