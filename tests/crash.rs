@@ -45,6 +45,7 @@ fn blows(count: u64, interval: u64) -> Blows {
         interval: Duration::from_millis(interval),
         mutilates: true,
         ready_within: None,
+        is_receiver_down: false,
         backlog_bytes: 0,
     }
 }
@@ -89,6 +90,31 @@ fn sixty_kills_lose_nothing() {
     let report = assert_good(&ground, report);
     assert_eq!((report.blows, report.rounds), (60, 3));
     assert!(report.acked > 1_000, "{}", report.table());
+}
+
+#[test]
+fn kills_lose_nothing_that_waits_for_a_receiver() {
+    let ground = ground(Wiring::Usual, None);
+    let mut blows = blows(20, 100);
+    blows.is_receiver_down = true;
+    assert_good(&ground, kill(&ground, &blows));
+}
+
+#[test]
+fn what_kills_lose_without_durability_is_found() {
+    let mut ground = ground(Wiring::Usual, None);
+    ground.setup.durability = Durability::None;
+    // One in ten processes is killed before it takes anything in; not all of ten are.
+    let mut blows = blows(10, 100);
+    blows.is_receiver_down = true;
+    let report = kill(&ground, &blows).expect("a report");
+    let lost = |what: &str| what.starts_with("hook: ") && what.contains("acknowledged events lost");
+    let is_found = report
+        .violations
+        .iter()
+        .any(|violation| lost(&violation.what));
+    assert!(is_found, "{}", report.table());
+    std::fs::remove_dir_all(&ground.folder).expect("a folder of its own");
 }
 
 #[test]

@@ -28,7 +28,9 @@ pub struct Blows {
     pub mutilates: bool,
     /// Within which 99 of 100 processes must be ready again.
     pub ready_within: Option<Duration>,
-    /// Bytes that wait in the data directory for a sink that is down, before the first blow.
+    /// Whether the http sink's receiver is down until the last blow.
+    pub is_receiver_down: bool,
+    /// Bytes that are in the data directory before the first blow.
     pub backlog_bytes: u64,
 }
 
@@ -113,7 +115,8 @@ fn play(
         &work.join("data"),
     )?;
     stage.start()?;
-    if blows.backlog_bytes > 0 {
+    if blows.is_receiver_down {
+        stage.receiver.open("hook", false);
         build_backlog(ground, blows, &mut stage)?;
     }
     for _ in 0..blows.in_round.min(blows.count - report.blows) {
@@ -166,9 +169,8 @@ fn wait_for_the_moment(
     Ok(())
 }
 
-/// Loads with the http sink down until so much waits on disk.
+/// Loads until so much waits on disk.
 fn build_backlog(ground: &Ground, blows: &Blows, stage: &mut Stage) -> anyhow::Result<()> {
-    stage.receiver.open("hook", false);
     stage.must_be_ready()?;
     let until = Instant::now() + PATIENCE * 10;
     loop {

@@ -73,7 +73,10 @@ enum Run {
         /// The mean time of load before a kill, in milliseconds.
         #[arg(long, default_value_t = 300)]
         interval: u64,
-        /// MiB that wait on disk for a sink that is down, before the first kill.
+        /// The http sink's receiver is down until the last kill.
+        #[arg(long)]
+        receiver_down: bool,
+        /// MiB that wait on disk for that receiver before the first kill.
         #[arg(long, default_value_t = 0)]
         backlog: u64,
         /// Leave the journal's tail as the process left it.
@@ -151,6 +154,7 @@ fn run(ground: &Ground, run: &Run, ready_within: Option<Duration>) -> anyhow::Re
             count,
             in_round,
             interval,
+            receiver_down,
             backlog,
             keep_tail,
         } => kill(
@@ -161,6 +165,7 @@ fn run(ground: &Ground, run: &Run, ready_within: Option<Duration>) -> anyhow::Re
                 interval: Duration::from_millis(interval),
                 mutilates: !keep_tail,
                 ready_within,
+                is_receiver_down: receiver_down || backlog > 0,
                 backlog_bytes: backlog << 20,
             },
         ),
@@ -177,6 +182,7 @@ fn run(ground: &Ground, run: &Run, ready_within: Option<Duration>) -> anyhow::Re
                 interval: Duration::from_millis(interval),
                 mutilates: false,
                 ready_within,
+                is_receiver_down: false,
                 backlog_bytes: 0,
             },
             fs,

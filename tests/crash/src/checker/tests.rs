@@ -240,6 +240,20 @@ fn too_many_duplicates_are_found() {
 }
 
 #[test]
+fn what_a_crash_allows_may_come_later_but_never_earlier() {
+    let mut story = Story::good();
+    let again = story.lines[story.at(0, 110)].0.clone();
+    story.lines.push((again.clone(), 2));
+    assert_eq!(story.judge(1).violations, Vec::<String>::new());
+    story.lines.push((again, 3));
+    let found = story.judge(1).violations;
+    assert_eq!(
+        found,
+        ["process 3 delivered 1 events again, at most 0 are allowed"]
+    );
+}
+
+#[test]
 fn a_duplicate_before_any_crash_is_found() {
     let mut story = Story::good();
     let again = story.lines[0].clone();
