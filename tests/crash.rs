@@ -34,6 +34,7 @@ fn ground(wiring: Wiring, file_sync: Option<&str>) -> Ground {
             // The machine has other tests to run meanwhile.
             pause: Duration::from_millis(100),
         },
+        keeps_folders: false,
         is_talkative: false,
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Finding {
     pub(crate) unknown_arrived: u64,
     /// By the epoch of the process that delivered them.
     pub(crate) duplicates: BTreeMap<u16, u64>,
+    /// Of those, the ones that all their sinks had got before: what the cursor was behind.
+    pub(crate) done_before: BTreeMap<u16, u64>,
     /// Arrivals of an older event of a key after a newer one, where both had come before.
     pub(crate) repeats_out_of_turn: u64,
     /// What must not be.
@@ -191,6 +193,56 @@ fn check_duplicates(allowed: &Allowed, finding: &mut Finding) {
         }
         left = left.saturating_sub(count);
     }
+}
+
+/// Of the duplicates at a sink, those of events that all sinks of theirs had got before the crash, by epoch: delivered, and
+/// not yet known to the cursor. `everywhere` has, by client and number, the epoch in which the last sink got an event.
+pub(crate) fn done_before(
+    notes: &[Vec<Note>],
+    arrivals: &Arrivals,
+    everywhere: &[Vec<Option<u16>>],
+) -> BTreeMap<u16, u64> {
+    let mut seen: Vec<Vec<u32>> = notes.iter().map(|own| vec![0; own.len()]).collect();
+    let mut done = BTreeMap::new();
+    for arrival in &arrivals.whole {
+        let (client, number) = (usize::from(arrival.client), arrival.number as usize);
+        let Some(note) = notes.get(client).and_then(|own| own.get(number)) else {
+            continue;
+        };
+        let count = &mut seen[client][number];
+        *count += 1;
+        let is_again = *count > u32::from(note.sent).max(1);
+        if is_again && everywhere[client][number].is_some_and(|epoch| epoch < arrival.epoch) {
+            *done.entry(arrival.epoch).or_default() += 1;
+        }
+    }
+    done
+}
+
+/// What arrived at a sink, and which keys go there.
+pub(crate) type Deliveries<'a> = (&'a Arrivals, fn(u16) -> bool);
+
+/// By client and number, the epoch in which the last of its sinks first got an event; none if one never did.
+pub(crate) fn everywhere(notes: &[Vec<Note>], sinks: &[Deliveries<'_>]) -> Vec<Vec<Option<u16>>> {
+    let mut all: Vec<Vec<Option<u16>>> = notes.iter().map(|own| vec![Some(0); own.len()]).collect();
+    for (arrivals, goes_there) in sinks {
+        let mut firsts: Vec<Vec<Option<u16>>> =
+            notes.iter().map(|own| vec![None; own.len()]).collect();
+        for arrival in &arrivals.whole {
+            let own = firsts.get_mut(usize::from(arrival.client));
+            if let Some(first) = own.and_then(|own| own.get_mut(arrival.number as usize)) {
+                first.get_or_insert(arrival.epoch);
+            }
+        }
+        for ((all, firsts), notes) in all.iter_mut().zip(firsts).zip(notes) {
+            for ((all, first), note) in all.iter_mut().zip(firsts).zip(notes) {
+                if goes_there(note.key) {
+                    *all = all.zip(first).map(|(all, first)| all.max(first));
+                }
+            }
+        }
+    }
+    all
 }
 
 fn name(client: u16, number: u32) -> String {

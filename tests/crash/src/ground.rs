@@ -23,6 +23,8 @@ pub struct Ground {
     pub setup: Setup,
     /// The clients.
     pub load: Load,
+    /// Whether to keep the folders of good rounds too.
+    pub keeps_folders: bool,
     /// Whether to say how far a run is.
     pub is_talkative: bool,
 }
@@ -63,7 +65,7 @@ impl Ground {
             }
             Err(error) => vec![format!("{error:#}")],
         };
-        if violations.is_empty() {
+        if violations.is_empty() && !self.keeps_folders {
             return std::fs::remove_dir_all(&folder).context("a round's folder");
         }
         if !work.starts_with(&folder) {

@@ -1,5 +1,6 @@
 //! The journal of one data directory, seen from outside: by its files, and by `veltrix journal`.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,20 +14,25 @@ use crate::setup::Setup;
 pub(crate) struct Journal {
     binary: PathBuf,
     data: PathBuf,
+    has_command: bool,
 }
 
 impl Journal {
     /// Of a data directory, which need not exist yet.
     pub(crate) fn of(binary: &Path, data: &Path) -> Self {
+        let mut help = Command::new(binary);
+        help.args(["journal", "--help"]).stdin(Stdio::null());
+        let help = help.stdout(Stdio::null()).stderr(Stdio::null()).status();
         Self {
             binary: binary.to_owned(),
             data: data.to_owned(),
+            has_command: help.is_ok_and(|status| status.success()),
         }
     }
 
-    /// As [`unfinished_events`].
-    pub(crate) fn unfinished(&self) -> anyhow::Result<u64> {
-        unfinished_events(&self.data.join("journal"))
+    /// Where it is.
+    pub(crate) fn position(&self) -> anyhow::Result<Position> {
+        position(&self.data.join("journal"))
     }
 
     /// The segment files, oldest first, with their sizes.
@@ -47,7 +53,7 @@ impl Journal {
                 segments.len()
             ));
         }
-        match self.unfinished()? {
+        match self.position()?.unfinished() {
             0 => {}
             count => wrong.push(format!("{count} events are unfinished after a drain")),
         }
@@ -55,8 +61,11 @@ impl Journal {
         Ok(wrong)
     }
 
-    /// What `veltrix journal verify` finds.
+    /// What `veltrix journal verify` finds, where the binary has it.
     fn verify(&self) -> anyhow::Result<Option<String>> {
+        if !self.has_command {
+            return Ok(None);
+        }
         let mut command = Command::new(&self.binary);
         command.args(["journal", "verify"]).arg(&self.data);
         let output = command.stdin(Stdio::null()).output()?;
@@ -77,6 +86,36 @@ impl Journal {
 /// # Errors
 /// Its files cannot be read.
 pub fn unfinished_events(folder: &Path) -> anyhow::Result<u64> {
+    Ok(position(folder)?.unfinished())
+}
+
+/// Where a journal is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Position {
+    cursor: Cursor,
+    /// The sequence behind its last event.
+    end: u64,
+}
+
+impl Position {
+    pub(crate) fn unfinished(&self) -> u64 {
+        self.cursor.unfinished(self.end)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cursor, end } = self;
+        let unfinished = self.unfinished();
+        let Cursor { prefix, beyond } = cursor;
+        write!(
+            formatter,
+            "finished up to {prefix} and {beyond} beyond, of {end}: {unfinished} left"
+        )
+    }
+}
+
+fn position(folder: &Path) -> anyhow::Result<Position> {
     let cursor = match std::fs::read(folder.join("cursor")) {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         read => read.context("the cursor")?,
@@ -84,10 +123,14 @@ pub fn unfinished_events(folder: &Path) -> anyhow::Result<u64> {
     let cursor = Cursor::read(&cursor);
     for (path, _) in segments(folder)?.into_iter().rev() {
         if let Some(last) = last_record(&std::fs::read(path)?) {
-            return Ok(cursor.unfinished(last.end_sequence));
+            let end = last.end_sequence;
+            return Ok(Position { cursor, end });
         }
     }
-    Ok(0)
+    Ok(Position {
+        cursor,
+        end: cursor.prefix,
+    })
 }
 
 fn segments(folder: &Path) -> anyhow::Result<Vec<(PathBuf, u64)>> {

@@ -56,12 +56,12 @@ pub(crate) fn next_record(segment: &[u8], last: Record) -> Vec<u8> {
 }
 
 /// How far the journal's reader is, by the newest whole slot of the cursor.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cursor {
     /// Everything below is finished.
-    prefix: u64,
+    pub(crate) prefix: u64,
     /// Finished events beyond.
-    beyond: u64,
+    pub(crate) beyond: u64,
 }
 
 impl Cursor {

@@ -23,6 +23,9 @@ struct Arguments {
     /// Where rounds have their folders; by default a new one in the system's temporary folder.
     #[arg(long, global = true)]
     folder: Option<PathBuf>,
+    /// Keeps the folders of good rounds as well.
+    #[arg(long, global = true)]
+    keep: bool,
     /// Replays the choices of a run, or of the round that a violation names.
     #[arg(long, global = true)]
     seed: Option<u64>,
@@ -141,11 +144,13 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Output::Json => serde_json::to_string_pretty(&report)? + "\n",
     };
     std::io::stdout().write_all(text.as_bytes())?;
-    if report.is_good() {
+    if report.is_good() && !arguments.keep {
         std::fs::remove_dir_all(&ground.folder)?;
-        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::FAILURE)
+    Ok(match report.is_good() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn run(ground: &Ground, run: &Run, ready_within: Option<Duration>) -> anyhow::Result<Report> {
@@ -257,6 +262,7 @@ fn ground(arguments: &Arguments) -> anyhow::Result<Ground> {
             payload_bytes: arguments.payload,
             pause: Duration::from_millis(arguments.pause),
         },
+        keeps_folders: arguments.keep,
         is_talkative: true,
     })
 }

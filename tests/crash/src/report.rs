@@ -55,6 +55,8 @@ pub struct SinkTotals {
     pub duplicates: u64,
     /// The most of those after one crash.
     pub duplicates_most: u64,
+    /// The most after one crash of those that all their sinks had got before it: what the cursor was behind.
+    pub done_before_most: u64,
     /// Arrivals of an older event of a key after a newer one, both of which had come before.
     pub repeats_out_of_turn: u64,
 }
@@ -129,6 +131,8 @@ impl Report {
             sink.duplicates += finding.duplicates.values().sum::<u64>();
             let most = finding.duplicates.values().max().copied();
             sink.duplicates_most = sink.duplicates_most.max(most.unwrap_or_default());
+            let most = finding.done_before.values().max().copied();
+            sink.done_before_most = sink.done_before_most.max(most.unwrap_or_default());
             sink.repeats_out_of_turn += finding.repeats_out_of_turn;
         }
         if let Some(most) = outcome.repeats.most() {
@@ -197,11 +201,12 @@ impl Report {
             row(
                 &format!("sink {name}"),
                 format!(
-                    "{} arrived, {} of them unanswered; {} duplicates, at most {} after one crash; {} out of turn",
+                    "{} arrived, {} of them unanswered; {} duplicates, at most {} after one crash, {} of events that were done; {} out of turn",
                     sink.arrived,
                     sink.unknown_arrived,
                     sink.duplicates,
                     sink.duplicates_most,
+                    sink.done_before_most,
                     sink.repeats_out_of_turn
                 ),
             );

@@ -1,6 +1,8 @@
 //! One round: a folder, the clients, the receiver, and one process after the other in that folder.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::arrivals::Arrivals;
-use crate::checker::{Allowed, Finding, check};
+use crate::checker::{Allowed, Finding, check, done_before, everywhere};
 use crate::fleet::{Fleet, History};
 use crate::journal::Journal;
 use crate::probe::Metrics;
@@ -81,6 +83,7 @@ pub(crate) struct Stage {
     process: Option<Process>,
     ready: Option<Ready>,
     epoch: u16,
+    started: Instant,
     /// The size of each file at the end of each process.
     ends: BTreeMap<&'static str, Vec<u64>>,
     repeats: Repeats,
@@ -138,6 +141,7 @@ impl Stage {
             process: None,
             ready: None,
             epoch: 0,
+            started: Instant::now(),
             ends: BTreeMap::new(),
             repeats: match setup.durability {
                 Durability::Journal => Repeats::AfterCursor(BTreeMap::new()),
@@ -182,10 +186,12 @@ impl Stage {
     pub(crate) fn wait_ready(&mut self, time: Duration) -> anyhow::Result<Waited> {
         let waited = self.process()?.wait_ready(time);
         if let Waited::Ready(ready) = &waited {
+            let ready = *ready;
             if self.epoch > 0 {
                 self.ready_times.push(ready.after);
             }
-            self.ready = Some(*ready);
+            self.write_down(&format!("ready after {:.0?}", ready.after))?;
+            self.ready = Some(ready);
             self.fleet.aim(Some(ready.target));
         }
         Ok(waited)
@@ -208,6 +214,7 @@ impl Stage {
     pub(crate) fn kill(&mut self, has_disk: bool) -> anyhow::Result<()> {
         let process = self.process.take().context("a process was started")?;
         self.fleet.aim(None);
+        self.write_down("killed")?;
         let (status, alarms) = process.kill()?;
         if has_disk {
             self.note_alarms(alarms);
@@ -251,15 +258,30 @@ impl Stage {
                 .map_or(0, |at| at + 1);
             self.ends.entry(sink.name).or_default().push(whole as u64);
         }
+        let position = self.journal.position()?;
+        self.write_down(&format!("it left {position}"))?;
         self.epoch = self.epoch.checked_add(1).context("too many processes")?;
         if let Repeats::AfterCursor(unfinished) = &mut self.repeats {
-            unfinished.insert(self.epoch, self.journal.unfinished()?);
+            unfinished.insert(self.epoch, position.unfinished());
         }
         Ok(())
     }
 
     fn file(&self, sink: &SinkUnderTest) -> PathBuf {
         self.work.join("out").join(format!("{}.ndjson", sink.name))
+    }
+
+    /// Adds to the round's account, for whoever looks into a violation.
+    pub(crate) fn write_down(&mut self, what: &str) -> anyhow::Result<()> {
+        let account = self.folder.join("account.log");
+        let mut account = OpenOptions::new().create(true).append(true).open(account)?;
+        let time = self.started.elapsed();
+        let acked = self.fleet.acked();
+        Ok(writeln!(
+            account,
+            "{time:9.3?} process {}: {what}; {acked} acked",
+            self.epoch
+        )?)
     }
 
     /// Waits until everything that was accepted is delivered.
@@ -286,6 +308,7 @@ impl Stage {
     pub(crate) fn drain(&mut self) -> anyhow::Result<()> {
         let process = self.process.take().context("a process was started")?;
         self.fleet.keep_connections();
+        self.write_down("told to stop")?;
         process.terminate()?;
         let (status, alarms) = process.wait(PATIENCE)?;
         self.fleet.aim(None);
@@ -328,6 +351,7 @@ impl Stage {
         } = self;
         let history = fleet.finish()?;
         let mut findings = BTreeMap::new();
+        let mut all_arrivals = Vec::new();
         for sink in setup.wiring.sinks() {
             let arrivals = match sink.is_file {
                 true => {
@@ -344,6 +368,18 @@ impl Stage {
             let named = finding.violations.iter();
             violations.extend(named.map(|violation| format!("{}: {violation}", sink.name)));
             findings.insert(sink.name, finding);
+            all_arrivals.push((sink, arrivals));
+        }
+        let sinks: Vec<_> = all_arrivals
+            .iter()
+            .map(|(sink, arrivals)| (arrivals, sink.goes_there))
+            .collect();
+        let everywhere = everywhere(&history.notes, &sinks);
+        for (sink, arrivals) in &all_arrivals {
+            let done = done_before(&history.notes, arrivals, &everywhere);
+            if let Some(finding) = findings.get_mut(sink.name) {
+                finding.done_before = done;
+            }
         }
         violations.extend(history.complaints.iter().cloned());
         Ok(Outcome {
