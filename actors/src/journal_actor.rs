@@ -51,8 +51,9 @@ pub struct JournalActor {
     inlet: Arc<Inlet>,
     outlet: Outlet,
     read_back: ReadBack,
-    /// What was written down last.
+    /// What was written down last, and when.
     persisted: Finished,
+    persisted_at: Instant,
     /// Written, and not synced yet, with the number of each batch's first event.
     group: Vec<(Deliver, u64)>,
     /// What found no room on the disk and waits for it, in order.
@@ -99,6 +100,7 @@ impl JournalActor {
             outlet: Outlet::new(spec.router.clone(), owner, 0, &spec.registry, None),
             read_back,
             persisted: finished,
+            persisted_at: Instant::now(),
             group: Vec::new(),
             waiting: VecDeque::new(),
             held_back: VecDeque::new(),
@@ -288,6 +290,7 @@ impl JournalActor {
 
     /// Writes down what is finished, if that is news.
     fn persist(&mut self, is_durable: bool, ctx: &mut Context<Self>) {
+        self.persisted_at = Instant::now();
         let finished = self.read_back.finished.snapshot();
         if finished == self.persisted && !is_durable {
             return;
@@ -295,6 +298,12 @@ impl JournalActor {
         match self.journal.persist(&finished, is_durable) {
             Ok(()) => self.persisted = finished,
             Err(failure) => self.fail(&failure, ctx),
+        }
+    }
+
+    fn persist_if_due(&mut self, ctx: &mut Context<Self>) {
+        if self.persisted_at.elapsed() >= CURSOR_INTERVAL {
+            self.persist(false, ctx);
         }
     }
 
@@ -332,7 +341,7 @@ impl Actor for JournalActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(CURSOR_INTERVAL, |actor, ctx| actor.persist(false, ctx));
+        ctx.run_interval(CURSOR_INTERVAL, |actor, ctx| actor.persist_if_due(ctx));
         let events = self.read_back.left();
         if events > 0 {
             tracing::info!(events, "unfinished events are read back from the journal");
@@ -347,6 +356,7 @@ impl Handler<Deliver> for JournalActor {
     type Result = ();
 
     fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+        self.turn.message(ctx);
         self.append(deliver, ctx);
     }
 }
@@ -356,6 +366,8 @@ impl Handler<Commit> for JournalActor {
 
     fn handle(&mut self, _: Commit, ctx: &mut Context<Self>) {
         self.is_commit_due = false;
+        // Under load the mailbox hardly ever lets timers run.
+        self.persist_if_due(ctx);
         self.commit(ctx);
         self.read_later(ctx);
         self.stop_if_done(ctx);
@@ -366,6 +378,8 @@ impl Handler<ReadOn> for JournalActor {
     type Result = ();
 
     fn handle(&mut self, _: ReadOn, ctx: &mut Context<Self>) {
+        self.turn.message(ctx);
+        self.persist_if_due(ctx);
         self.read_on(ctx);
     }
 }
