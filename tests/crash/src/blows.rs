@@ -15,6 +15,10 @@ use crate::volume::{FileSystem, Volume};
 /// The time between a start and the first blow in it, before it is known how long a start takes.
 const FIRST_START: Duration = Duration::from_millis(100);
 
+/// How long a blow waits for an acknowledged event, and how often it looks.
+const FIRST_ACK_WAIT: Duration = Duration::from_secs(1);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(2);
+
 /// How processes die.
 #[derive(Clone, Debug)]
 pub struct Blows {
@@ -123,9 +127,10 @@ fn play(
         let is_in_start = dice.once_in(10);
         wait_for_the_moment(&mut stage, is_in_start, blows, &mut dice)?;
         if let Some(volume) = volume {
-            stage.check_before_cut()?;
-            stage.fleet.keep_connections();
+            let is_frozen = dice.once_in(2);
+            stage.prepare_cut(is_frozen)?;
             volume.cut()?;
+            report.count("cuts below a process that goes on", u64::from(!is_frozen));
         }
         stage.kill(volume.is_none())?;
         if let Some(volume) = volume {
@@ -164,6 +169,16 @@ fn wait_for_the_moment(
     }
     stage.must_be_ready()?;
     let time = dice.time_below(blows.interval * 2);
+    if !dice.once_in(3) {
+        // Under load, not just ready for it.
+        let before = stage.fleet.acked();
+        let until = Instant::now() + FIRST_ACK_WAIT;
+        while stage.fleet.acked() == before && Instant::now() < until {
+            if !stage.process()?.let_run(LOOK_AGAIN_AFTER) {
+                break;
+            }
+        }
+    }
     // That it ends by itself is noted when it is killed.
     stage.process()?.let_run(time);
     Ok(())

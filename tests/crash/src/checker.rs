@@ -112,7 +112,8 @@ fn check_lost(
                 (true, true) => {
                     finding.acked += 1;
                     if *count == 0 {
-                        lost.push(name(client as u16, number as u32));
+                        let event = name(client as u16, number as u32);
+                        lost.push(format!("{event} (process {})", note.epoch));
                     }
                 }
                 (true, false) => {

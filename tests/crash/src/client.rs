@@ -23,6 +23,8 @@ pub(crate) struct Note {
     pub(crate) key: u16,
     /// How often it was sent without being refused: so often it may arrive without a duplicate of Veltrix's own.
     pub(crate) sent: u8,
+    /// Which process it was sent to last.
+    pub(crate) epoch: u16,
     /// Whether it was acknowledged.
     pub(crate) is_acked: bool,
     /// Given up on a connection that broke while the process lived: it may arrive after events that were sent later.
@@ -109,7 +111,7 @@ impl Client {
                     return;
                 }
             }
-            self.note_sent(first, end);
+            self.note_sent(first, end, target.epoch);
             let sent = Instant::now();
             match self.send(&target, first, end) {
                 Answer::Acked => {
@@ -167,13 +169,17 @@ impl Client {
         }
     }
 
-    fn note_sent(&mut self, first: usize, end: usize) {
+    fn note_sent(&mut self, first: usize, end: usize, epoch: u16) {
         for number in first..end {
             match self.notes.get_mut(number) {
-                Some(note) => note.sent = note.sent.saturating_add(1),
+                Some(note) => {
+                    note.sent = note.sent.saturating_add(1);
+                    note.epoch = epoch;
+                }
                 None => self.notes.push(Note {
                     key: self.workload.key(self.client, number as u32),
                     sent: 1,
+                    epoch,
                     is_acked: false,
                     is_loose: false,
                 }),
@@ -182,6 +188,9 @@ impl Client {
     }
 
     fn note_acked(&mut self, first: usize, end: usize, target: &Target) {
+        if self.shared.is_in_doubt() {
+            return;
+        }
         for note in &mut self.notes[first..end] {
             note.is_acked = true;
             note.is_loose = false;

@@ -30,6 +30,8 @@ struct Aim {
     target: Option<Target>,
     /// The target takes no connections any more: its port may be another's by now.
     is_closing: bool,
+    /// The target's disk is being taken away while it runs.
+    is_in_doubt: bool,
     is_over: bool,
 }
 
@@ -55,6 +57,11 @@ pub(crate) struct Shared {
 impl Shared {
     fn aim(&self) -> MutexGuard<'_, Aim> {
         self.aim.lock().expect("no panic inside")
+    }
+
+    /// Whether an ack proves nothing any more.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.aim().is_in_doubt
     }
 
     /// Whether the process to send to takes connections.
@@ -165,6 +172,7 @@ impl Fleet {
         let mut aim = self.shared.aim();
         aim.target = target;
         aim.is_closing = false;
+        aim.is_in_doubt = false;
         drop(aim);
         self.shared.changed.notify_all();
     }
@@ -172,6 +180,12 @@ impl Fleet {
     /// Has the clients go on over the connections that they have, and open no others.
     pub(crate) fn keep_connections(&self) {
         self.shared.aim().is_closing = true;
+    }
+
+    /// From now on an ack of the process counts as no answer: file systems that are shut down during a sync have been seen
+    /// to let it succeed.
+    pub(crate) fn doubt_acks(&self) {
+        self.shared.aim().is_in_doubt = true;
     }
 
     /// Events acknowledged so far.

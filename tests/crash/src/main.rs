@@ -45,6 +45,9 @@ struct Arguments {
     /// `sync` of the file sinks; by default `always` where power is cut, and left out elsewhere.
     #[arg(long, global = true)]
     file_sync: Option<String>,
+    /// All sinks deliver to the harness, none to a file.
+    #[arg(long, global = true)]
+    received: bool,
     /// `journal.segment`, in KiB.
     #[arg(long, global = true, default_value_t = 1_024)]
     segment: u64,
@@ -241,6 +244,10 @@ fn ground(arguments: &Arguments) -> anyhow::Result<Ground> {
         Run::SinkDown { .. } => (Wiring::Neighbours, None),
         Run::Power { .. } => (Wiring::Usual, Some("always".to_owned())),
         _ => (Wiring::Usual, None),
+    };
+    let wiring = match arguments.received {
+        true => Wiring::Received,
+        false => wiring,
     };
     Ok(Ground {
         binary,

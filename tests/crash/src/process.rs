@@ -8,8 +8,8 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 
 use crate::fleet::Target;
@@ -175,8 +175,24 @@ impl Process {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) -> anyhow::Result<()> {
+        kill_process(self.pid()?, Signal::TERM).context("SIGTERM")
+    }
+
+    /// Stops all its threads, each where it returns from the kernel next.
+    pub(crate) fn freeze(&self) -> anyhow::Result<()> {
+        let id = self.pid()?;
+        kill_process(id, Signal::STOP).context("SIGSTOP")?;
+        let stopped = waitpid(Some(id), WaitOptions::UNTRACED).context("it does not stop")?;
+        ensure!(
+            stopped.is_some_and(|(_, status)| status.stopped()),
+            "it ended instead of stopping"
+        );
+        Ok(())
+    }
+
+    fn pid(&self) -> anyhow::Result<Pid> {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(id.context("a process id")?, Signal::TERM).context("SIGTERM")
+        id.context("a process id")
     }
 
     /// Waits for its end by itself.

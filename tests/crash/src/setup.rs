@@ -51,6 +51,8 @@ pub struct Setup {
 pub enum Wiring {
     /// Two files and a receiver, one of the files behind a second hop.
     Usual,
+    /// The same with receivers in place of the files.
+    Received,
     /// A receiver that will be down, a neighbour on the same handler, another one on the same sources.
     Neighbours,
 }
@@ -99,6 +101,15 @@ const USUAL: &[SinkUnderTest] = &[
     },
 ];
 
+const RECEIVED: &[SinkUnderTest] = &[
+    sink("ledger", false, AS_SENT),
+    sink("hook", false, FORWARDED),
+    SinkUnderTest {
+        goes_there: Workload::has_second_hop,
+        ..sink("second", false, ENRICHED)
+    },
+];
+
 const NEIGHBOURS: &[SinkUnderTest] = &[
     sink("down", false, AS_SENT),
     sink("beside", true, AS_SENT),
@@ -111,6 +122,7 @@ impl Wiring {
     pub(crate) fn sinks(self) -> &'static [SinkUnderTest] {
         match self {
             Self::Usual => USUAL,
+            Self::Received => RECEIVED,
             Self::Neighbours => NEIGHBOURS,
         }
     }
@@ -124,7 +136,7 @@ impl Wiring {
         };
         let pass = |on: &str, to: &[&str]| json!({ "type": "pass", "on": on, "to": to, "key": "subject", "lanes": 4 });
         match self {
-            Self::Usual => json!({
+            Self::Usual | Self::Received => json!({
                 "store": pass("load.*", &["ledger"]),
                 "forward": forward(&["hook"]),
                 "enrich": {

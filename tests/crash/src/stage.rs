@@ -227,16 +227,24 @@ impl Stage {
         Ok(())
     }
 
-    /// Has what the process complained of so far count, before its disk is taken away.
-    pub(crate) fn check_before_cut(&mut self) -> anyhow::Result<()> {
+    /// Before the process's disk is taken away: has count what it complained of so far. As a power cut has it, it does
+    /// nothing any more then; or else it goes on with a disk that fails, and its acks prove nothing.
+    pub(crate) fn prepare_cut(&mut self, is_frozen: bool) -> anyhow::Result<()> {
         let process = self.process()?;
         let is_alive = process.let_run(Duration::ZERO);
+        if is_frozen && is_alive {
+            process.freeze()?;
+        }
         let alarms = process.take_alarms();
         self.note_alarms(alarms);
         if !is_alive {
             let epoch = self.epoch;
             self.violations
                 .push(format!("process {epoch} ended by itself"));
+        }
+        self.fleet.keep_connections();
+        if !is_frozen {
+            self.fleet.doubt_acks();
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ use clap::ValueEnum;
 
 /// xfs refuses to be smaller than 300 MiB; the image is sparse.
 const IMAGE_BYTES: u64 = 1 << 30;
+/// What the file system of the image needs beside it.
+const IMAGE_SLACK_BYTES: u64 = 16 << 20;
 
 /// File systems that can be shut down under their users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,12 +36,15 @@ impl fmt::Display for FileSystem {
 pub struct Volume {
     image: Option<PathBuf>,
     mount: PathBuf,
+    /// Where the image lies: in memory, so that a sync costs no more than it must. Unmounted after the image.
+    _store: Option<Box<Volume>>,
 }
 
 impl Volume {
     /// Formats an image in `folder` and mounts it there. Needs root, a loop device, and the packages xfsprogs or e2fsprogs.
     pub fn image(folder: &Path, file_system: FileSystem) -> anyhow::Result<Self> {
-        let image = folder.join(format!("{file_system}.img"));
+        let store = Self::memory(folder, IMAGE_BYTES + IMAGE_SLACK_BYTES)?;
+        let image = store.path().join(format!("{file_system}.img"));
         File::create(&image)?.set_len(IMAGE_BYTES)?;
         let format = format!("mkfs.{file_system}");
         command(Command::new(&format).arg("-q").arg(&image))?;
@@ -48,6 +53,7 @@ impl Volume {
         let volume = Self {
             image: Some(image),
             mount,
+            _store: Some(Box::new(store)),
         };
         volume.mount_image()?;
         // Whether the shutdown works here is to be known before anything relies on it.
@@ -66,7 +72,11 @@ impl Volume {
                 .args(["-t", "tmpfs", "-o", &size, "crash"])
                 .arg(&mount),
         )?;
-        Ok(Self { image: None, mount })
+        Ok(Self {
+            image: None,
+            mount,
+            _store: None,
+        })
     }
 
     /// Where it is mounted.

@@ -30,6 +30,7 @@ impl Story {
                 notes[usize::from(client)].push(Note {
                     key: workload.key(client, number),
                     sent: 1,
+                    epoch: 0,
                     is_acked,
                     is_loose: false,
                 });
@@ -97,7 +98,7 @@ fn a_lost_ack_is_found() {
     let mut story = Story::good();
     let at = story.at(2, 77);
     story.lines.remove(at);
-    story.found("1 acknowledged events lost: c2-77");
+    story.found("1 acknowledged events lost: c2-77 (process 0)");
 }
 
 #[test]
