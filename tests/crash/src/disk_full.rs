@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 
 use crate::ground::Ground;
 use crate::probe::Metrics;
@@ -49,14 +49,19 @@ fn play(
         &data,
     )?;
     stage.allow_no_repeats();
+    stage.expect_alarm("the journal has no room");
     stage.start()?;
     stage.must_be_ready()?;
     let ballast = volume.path().join("ballast");
     let mut slowest = Duration::ZERO;
     for cycle in 0..cycles {
-        fill_until_refused(&mut stage, &ballast)?;
-        // What was accepted is delivered though the disk is full.
-        stage.wait_quiet().context("while the disk is full")?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&ballast)?;
+        fill_until_refused(&mut stage, &mut file)?;
+        drain_while_full(&mut stage, &mut file)?;
+        drop(file);
         let before = stage.fleet.acked();
         std::fs::remove_file(&ballast)?;
         let freed = Instant::now();
@@ -101,15 +106,29 @@ fn play(
 }
 
 /// Takes all room, also what Veltrix frees meanwhile, until it refuses events.
-fn fill_until_refused(stage: &mut Stage, ballast: &Path) -> anyhow::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).open(ballast)?;
+fn fill_until_refused(stage: &mut Stage, ballast: &mut File) -> anyhow::Result<()> {
     let before = stage.fleet.refused();
     let until = Instant::now() + PATIENCE;
     while stage.fleet.refused() == before {
-        fill(&mut file)?;
+        fill(ballast)?;
         ensure!(
             Instant::now() < until,
             "it refuses nothing though the disk is full"
+        );
+        ensure!(stage.process()?.let_run(STEP), "it ended by itself");
+    }
+    Ok(())
+}
+
+/// What was accepted is delivered though the disk is full, and stays so.
+fn drain_while_full(stage: &mut Stage, ballast: &mut File) -> anyhow::Result<()> {
+    let admin = stage.ready()?.admin;
+    let until = Instant::now() + PATIENCE;
+    while !Metrics::of(admin)?.is_quiet() {
+        fill(ballast)?;
+        ensure!(
+            Instant::now() < until,
+            "it does not drain while the disk is full"
         );
         ensure!(stage.process()?.let_run(STEP), "it ended by itself");
     }
