@@ -2,6 +2,7 @@
 //! A failure prints its seed and keeps its folder; `docs/crash-testing.md` says how to replay it, and at which size to
 //! run the same by hand.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -64,7 +65,8 @@ fn cannot(what: &str, ground: &Ground, tried: anyhow::Result<Volume>) -> bool {
     let Err(error) = tried else {
         return false;
     };
-    eprintln!("NOT TESTED, {what}: {error:#}");
+    let said = writeln!(std::io::stderr(), "NOT TESTED, {what}: {error:#}");
+    said.expect("standard error is open");
     std::fs::remove_dir_all(&ground.folder).expect("a folder of its own");
     true
 }
