@@ -35,6 +35,15 @@ impl Journal {
         position(&self.data.join("journal"))
     }
 
+    /// Where a sink's overflow log is.
+    pub(crate) fn overflow(&self, sink: &str) -> anyhow::Result<Position> {
+        position(&self.overflow_folder(sink))
+    }
+
+    fn overflow_folder(&self, sink: &str) -> PathBuf {
+        self.data.join("overflow").join(sink)
+    }
+
     /// The segment files, oldest first, with their sizes.
     pub(crate) fn segments(&self) -> anyhow::Result<Vec<(PathBuf, u64)>> {
         segments(&self.data.join("journal"))
@@ -43,19 +52,30 @@ impl Journal {
     /// What is wrong with the journal of a process that drained.
     pub(crate) fn check_at_rest(&self, setup: &Setup) -> anyhow::Result<Vec<String>> {
         let mut wrong = Vec::new();
-        let segments = self.segments()?;
-        let bytes: u64 = segments.iter().map(|(_, bytes)| bytes).sum();
+        let files = self.segments()?;
+        let bytes: u64 = files.iter().map(|(_, bytes)| bytes).sum();
         // The one that is written, and one that became too old with it.
         let allowed = setup.retain_bytes + 2 * setup.segment_bytes;
         if bytes > allowed {
             wrong.push(format!(
                 "{} segment files with {bytes} bytes are left, at most {allowed} are kept",
-                segments.len()
+                files.len()
             ));
         }
         match self.position()?.unfinished() {
             0 => {}
             count => wrong.push(format!("{count} events are unfinished after a drain")),
+        }
+        for sink in setup.wiring.sinks() {
+            let left = self.overflow(sink.name)?.unfinished();
+            let stored = segments(&self.overflow_folder(sink.name))?.len();
+            // What was delivered is of no more use; the one that is written stays.
+            if left > 0 || stored > 2 {
+                wrong.push(format!(
+                    "the overflow log of {} has {left} unfinished events and {stored} segments after a drain",
+                    sink.name
+                ));
+            }
         }
         wrong.extend(self.verify()?);
         Ok(wrong)

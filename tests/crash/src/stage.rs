@@ -42,27 +42,41 @@ pub struct Load {
 pub(crate) enum Repeats {
     /// Any number of events; they are counted.
     Any,
-    /// After each crash, what its journal has after the persisted cursor; by the epoch of the process that repeats it.
-    AfterCursor(BTreeMap<u16, u64>),
+    /// After each crash, what the cursors do not know as finished.
+    AfterCursors(Vec<Left>),
     /// Nothing: no process is killed.
     None,
 }
 
+/// What a crash left unfinished, by the epoch of the process that repeats it.
+#[derive(Clone, Debug)]
+pub(crate) struct Left {
+    epoch: u16,
+    /// In the journal: this may come again at every sink.
+    journal: u64,
+    /// In a sink's overflow log: this may come again there.
+    overflow: BTreeMap<&'static str, u64>,
+}
+
 impl Repeats {
-    fn allowed(&self) -> Allowed {
+    fn allowed(&self, sink: &str) -> Allowed {
+        let at_sink = |left: &Left| {
+            let overflow = left.overflow.get(sink).copied().unwrap_or_default();
+            (left.epoch, left.journal + overflow)
+        };
         Allowed {
             duplicates: match self {
                 Self::Any => None,
-                Self::AfterCursor(unfinished) => Some(unfinished.clone()),
+                Self::AfterCursors(lefts) => Some(lefts.iter().map(at_sink).collect()),
                 Self::None => Some(BTreeMap::new()),
             },
         }
     }
 
-    /// The most that a crash left to be delivered again, where that is known.
+    /// The most that a crash left in the journal, where that is known.
     pub(crate) fn most(&self) -> Option<u64> {
         match self {
-            Self::AfterCursor(unfinished) => unfinished.values().max().copied(),
+            Self::AfterCursors(lefts) => lefts.iter().map(|left| left.journal).max(),
             Self::Any | Self::None => None,
         }
     }
@@ -146,7 +160,7 @@ impl Stage {
             started: Instant::now(),
             ends: BTreeMap::new(),
             repeats: match setup.durability {
-                Durability::Journal => Repeats::AfterCursor(BTreeMap::new()),
+                Durability::Journal => Repeats::AfterCursors(Vec::new()),
                 Durability::None => Repeats::Any,
             },
             expected_alarms: Vec::new(),
@@ -283,9 +297,21 @@ impl Stage {
         }
         let position = self.journal.position()?;
         self.write_down(&format!("it left {position}"))?;
+        let mut overflow = BTreeMap::new();
+        for sink in self.setup.wiring.sinks() {
+            let position = self.journal.overflow(sink.name)?;
+            if position.unfinished() > 0 {
+                self.write_down(&format!("and for {}: {position}", sink.name))?;
+            }
+            overflow.insert(sink.name, position.unfinished());
+        }
         self.epoch = self.epoch.checked_add(1).context("too many processes")?;
-        if let Repeats::AfterCursor(unfinished) = &mut self.repeats {
-            unfinished.insert(self.epoch, position.unfinished());
+        if let Repeats::AfterCursors(lefts) = &mut self.repeats {
+            lefts.push(Left {
+                epoch: self.epoch,
+                journal: position.unfinished(),
+                overflow,
+            });
         }
         Ok(())
     }
@@ -386,7 +412,7 @@ impl Stage {
                 }
                 false => receiver.take(sink.name),
             };
-            let allowed = repeats.allowed();
+            let allowed = repeats.allowed(sink.name);
             let finding = check(&history.notes, &arrivals, sink.goes_there, &allowed);
             let named = finding.violations.iter();
             violations.extend(named.map(|violation| format!("{}: {violation}", sink.name)));
