@@ -1,4 +1,4 @@
-//! Accepted means kept, at a size for every run of the tests: kills, power cuts, a full disk, stops.
+//! Accepted means kept, at a size for every run of the tests: kills, power cuts, a full disk, a sink that is down, stops.
 //! A failure prints its seed and keeps its folder; `docs/crash-testing.md` says how to replay it, and at which size to
 //! run the same by hand.
 
@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use veltrix::journal::{DiskStorage, Log, Options, SystemClock};
 use veltrix_actors::Finished;
 use veltrix_crash::{
-    Blows, Durability, FileSystem, Ground, Load, Report, Setup, Stops, Volume, Wiring, disk_full,
-    kill, power, sigterm, unfinished_events,
+    Blows, Durability, FileSystem, Ground, Load, Outage, Report, Setup, Stops, Volume, Wiring,
+    disk_full, kill, power, sigterm, sink_down, unfinished_events,
 };
 
 fn ground(wiring: Wiring, file_sync: Option<&str>) -> Ground {
@@ -72,7 +72,7 @@ fn cannot(what: &str, ground: &Ground, tried: anyhow::Result<Volume>) -> bool {
 }
 
 fn cut(file_system: FileSystem) {
-    let ground = ground(Wiring::Received, None);
+    let ground = ground(Wiring::Usual, Some("always"));
     if cannot(
         "power cuts",
         &ground,
@@ -88,7 +88,7 @@ fn cut(file_system: FileSystem) {
 
 #[test]
 fn sixty_kills_lose_nothing() {
-    let ground = ground(Wiring::Received, None);
+    let ground = ground(Wiring::Usual, None);
     let report = kill(&ground, &blows(60, 150));
     let report = assert_good(&ground, report);
     assert_eq!((report.blows, report.rounds), (60, 3));
@@ -97,7 +97,7 @@ fn sixty_kills_lose_nothing() {
 
 #[test]
 fn kills_lose_nothing_that_waits_for_a_receiver() {
-    let ground = ground(Wiring::Received, None);
+    let ground = ground(Wiring::Usual, None);
     let mut blows = blows(20, 100);
     blows.is_receiver_down = true;
     assert_good(&ground, kill(&ground, &blows));
@@ -141,6 +141,18 @@ fn a_full_disk_loses_and_restarts_nothing() {
         return;
     }
     let report = disk_full(&ground, 5);
+    assert_good(&ground, report);
+}
+
+#[test]
+fn a_sink_that_is_down_holds_up_nobody_else() {
+    let ground = ground(Wiring::Neighbours, None);
+    let outage = Outage {
+        events: 20_000,
+        time: Duration::ZERO,
+        checks_rates: false,
+    };
+    let report = sink_down(&ground, &outage);
     assert_good(&ground, report);
 }
 
