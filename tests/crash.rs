@@ -88,7 +88,7 @@ fn cut(file_system: FileSystem) {
 
 #[test]
 fn sixty_kills_lose_nothing() {
-    let ground = ground(Wiring::Usual, None);
+    let ground = ground(Wiring::Usual, Some("always"));
     let report = kill(&ground, &blows(60, 150));
     let report = assert_good(&ground, report);
     assert_eq!((report.blows, report.rounds), (60, 3));
@@ -97,7 +97,7 @@ fn sixty_kills_lose_nothing() {
 
 #[test]
 fn kills_lose_nothing_that_waits_for_a_receiver() {
-    let ground = ground(Wiring::Usual, None);
+    let ground = ground(Wiring::Usual, Some("always"));
     let mut blows = blows(20, 100);
     blows.is_receiver_down = true;
     assert_good(&ground, kill(&ground, &blows));

@@ -42,7 +42,7 @@ struct Arguments {
     /// The longest pause of a client after an answer, in milliseconds.
     #[arg(long, global = true, default_value_t = 0)]
     pause: u64,
-    /// `sync` of the file sinks; by default `always` where power is cut, and left out elsewhere.
+    /// `sync` of the file sinks; by default `always` for kills and power cuts, and left out elsewhere.
     #[arg(long, global = true)]
     file_sync: Option<String>,
     /// All sinks deliver to the harness, none to a file.
@@ -242,7 +242,8 @@ fn ground(arguments: &Arguments) -> anyhow::Result<Ground> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let (wiring, sync) = match arguments.run {
         Run::SinkDown { .. } => (Wiring::Neighbours, None),
-        Run::Power { .. } => (Wiring::Usual, Some("always".to_owned())),
+        // Else a file sink's events are done once a second, and come again after a kill.
+        Run::Power { .. } | Run::Kill { .. } => (Wiring::Usual, Some("always".to_owned())),
         _ => (Wiring::Usual, None),
     };
     let wiring = match arguments.received {
