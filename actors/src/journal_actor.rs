@@ -288,8 +288,11 @@ impl JournalActor {
         }
     }
 
-    /// Writes down what is finished, if that is news.
+    /// Writes down what is finished, if that is due and news. Asked by more than a timer, which starves under load.
     fn persist(&mut self, is_durable: bool, ctx: &mut Context<Self>) {
+        if !is_durable && self.persisted_at.elapsed() < CURSOR_INTERVAL {
+            return;
+        }
         self.persisted_at = Instant::now();
         let finished = self.read_back.finished.snapshot();
         if finished == self.persisted && !is_durable {
@@ -298,12 +301,6 @@ impl JournalActor {
         match self.journal.persist(&finished, is_durable) {
             Ok(()) => self.persisted = finished,
             Err(failure) => self.fail(&failure, ctx),
-        }
-    }
-
-    fn persist_if_due(&mut self, ctx: &mut Context<Self>) {
-        if self.persisted_at.elapsed() >= CURSOR_INTERVAL {
-            self.persist(false, ctx);
         }
     }
 
@@ -341,7 +338,7 @@ impl Actor for JournalActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(CURSOR_INTERVAL, |actor, ctx| actor.persist_if_due(ctx));
+        ctx.run_interval(CURSOR_INTERVAL, |actor, ctx| actor.persist(false, ctx));
         let events = self.read_back.left();
         if events > 0 {
             tracing::info!(events, "unfinished events are read back from the journal");
@@ -366,8 +363,7 @@ impl Handler<Commit> for JournalActor {
 
     fn handle(&mut self, _: Commit, ctx: &mut Context<Self>) {
         self.is_commit_due = false;
-        // Under load the mailbox hardly ever lets timers run.
-        self.persist_if_due(ctx);
+        self.persist(false, ctx);
         self.commit(ctx);
         self.read_later(ctx);
         self.stop_if_done(ctx);
@@ -378,8 +374,7 @@ impl Handler<ReadOn> for JournalActor {
     type Result = ();
 
     fn handle(&mut self, _: ReadOn, ctx: &mut Context<Self>) {
-        self.turn.message(ctx);
-        self.persist_if_due(ctx);
+        self.persist(false, ctx);
         self.read_on(ctx);
     }
 }
