@@ -11,6 +11,7 @@ use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context,
 
 use crate::acceptance;
 use crate::batch::EventBatch;
+use crate::cursor::{CURSOR_INTERVAL, Cursor};
 use crate::finished::Finished;
 use crate::journal::{Journal, JournalFactory, JournalFailure, JournalRefusal};
 use crate::mailbox::{Custody, Deliver, Inlet, OutletReady, Turn};
@@ -22,8 +23,6 @@ use crate::stats::Registry;
 use crate::supervision::{Lifeline, Stop};
 use crate::types::{TypeCache, TypeTable};
 
-/// How often it is written down what is finished.
-const CURSOR_INTERVAL: Duration = Duration::from_millis(50);
 /// How often a full disk is tried again for those who wait for it.
 const FULL_DISK_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -52,8 +51,7 @@ pub struct JournalActor {
     outlet: Outlet,
     read_back: ReadBack,
     /// What was written down last, and when.
-    persisted: Finished,
-    persisted_at: Instant,
+    cursor: Cursor,
     /// Written, and not synced yet, with the number of each batch's first event.
     group: Vec<(Deliver, u64)>,
     /// What found no room on the disk and waits for it, in order.
@@ -99,8 +97,7 @@ impl JournalActor {
         Self {
             outlet: Outlet::new(spec.router.clone(), owner, 0, &spec.registry, None),
             read_back,
-            persisted: finished,
-            persisted_at: Instant::now(),
+            cursor: Cursor::new(finished),
             group: Vec::new(),
             waiting: VecDeque::new(),
             held_back: VecDeque::new(),
@@ -289,18 +286,11 @@ impl JournalActor {
     }
 
     /// Writes down what is finished, if that is due and news. Asked by more than a timer, which starves under load.
-    fn persist(&mut self, is_durable: bool, ctx: &mut Context<Self>) {
-        if !is_durable && self.persisted_at.elapsed() < CURSOR_INTERVAL {
-            return;
-        }
-        self.persisted_at = Instant::now();
-        let finished = self.read_back.finished.snapshot();
-        if finished == self.persisted && !is_durable {
-            return;
-        }
-        match self.journal.persist(&finished, is_durable) {
-            Ok(()) => self.persisted = finished,
-            Err(failure) => self.fail(&failure, ctx),
+    fn persist(&mut self, is_last: bool, ctx: &mut Context<Self>) {
+        let finished = &self.read_back.finished;
+        let persisted = self.cursor.persist(&mut *self.journal, finished, is_last);
+        if let Err(failure) = persisted {
+            self.fail(&failure, ctx);
         }
     }
 

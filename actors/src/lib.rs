@@ -14,6 +14,7 @@ mod batch;
 mod breaker;
 mod call;
 mod counters;
+mod cursor;
 mod dead_letter;
 mod dead_letter_actor;
 mod dead_letter_copy;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
 
+use crate::cursor::{CURSOR_INTERVAL, Cursor};
 use crate::journal::{JournalFactory, JournalRefusal};
 use crate::mailbox::{Deliver, Inlet, OutletReady, Turn};
 use crate::memory::MemoryBudget;
@@ -20,11 +21,9 @@ use crate::sink_stats::SinkStats;
 use crate::source_stats::SourceStats;
 use crate::spillway::Spillway;
 use crate::stats::Registry;
-use crate::supervision::{Lifeline, Stop};
+use crate::supervision::{Lifeline, StartError, Stop};
 use crate::types::{TypeCache, TypeTable};
 
-/// How often it is written down what is delivered.
-const CURSOR_INTERVAL: Duration = Duration::from_millis(50);
 /// How often a full disk is tried again.
 const FULL_DISK_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -104,18 +103,12 @@ impl OverflowActor {
         }
     }
 
-    /// Opens the log. False if the actor ends.
-    fn open(&mut self, ctx: &mut Context<Self>) -> bool {
+    /// Opens the log if it is not.
+    fn open(&mut self, ctx: &mut Context<Self>) -> Result<(), StartError> {
         if self.log.is_some() {
-            return true;
+            return Ok(());
         }
-        let (journal, finished) = match self.spec.factory.open() {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.fail(&error.to_string(), ctx);
-                return false;
-            }
-        };
+        let (journal, finished) = self.spec.factory.open()?;
         let types = TypeCache::new(self.spec.types.clone());
         let budget = self.spec.budget.clone();
         let read_back = ReadBack::new(finished.clone(), journal.end(), types, budget);
@@ -135,27 +128,19 @@ impl OverflowActor {
         self.log = Some(OpenLog {
             journal,
             read_back,
-            persisted: finished,
+            cursor: Cursor::new(finished),
         });
         ctx.run_interval(CURSOR_INTERVAL, |actor, ctx| actor.persist(false, ctx));
-        true
+        Ok(())
     }
 
     /// Writes a batch; it belongs to the current group then, or waits for room.
     fn append(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
-        if !self.open(ctx) {
-            return;
-        }
-        let Some(log) = &mut self.log else { return };
         if !self.waiting.is_empty() {
             self.waiting.push_back(deliver);
             return;
         }
-        self.shadows.extend(self.spec.spillway.take_shadows());
-        let written = log
-            .check_room(self.spec.bytes_max)
-            .and_then(|()| log.shadow(&self.spec.sink, &mut self.shadows));
-        match written.and_then(|()| log.journal.append(&self.spec.sink, deliver.batch())) {
+        match self.write(&deliver, ctx) {
             Ok(first) => {
                 self.is_full = false;
                 self.group.push((deliver, first));
@@ -173,16 +158,27 @@ impl OverflowActor {
                     );
                 }
                 self.waiting.push_back(deliver);
-                if self.waiting.len() == 1 {
-                    ctx.run_later(FULL_DISK_INTERVAL, |actor, ctx| {
-                        for deliver in std::mem::take(&mut actor.waiting) {
-                            actor.append(deliver, ctx);
-                        }
-                    });
-                }
+                ctx.run_later(FULL_DISK_INTERVAL, |actor, ctx| {
+                    for deliver in std::mem::take(&mut actor.waiting) {
+                        actor.append(deliver, ctx);
+                    }
+                });
             }
             Err(JournalRefusal::Failed(failure)) => self.fail(&failure.to_string(), ctx),
         }
+    }
+
+    fn write(&mut self, deliver: &Deliver, ctx: &mut Context<Self>) -> Result<u64, JournalRefusal> {
+        // One that cannot be begun now may be once there is room again; nothing of it is lost.
+        self.open(ctx)
+            .map_err(|error| JournalRefusal::Full(error.to_string()))?;
+        let Some(log) = &mut self.log else {
+            unreachable!("it was just opened");
+        };
+        self.shadows.extend(self.spec.spillway.take_shadows());
+        log.check_room(self.spec.bytes_max)?;
+        log.shadow(&self.spec.sink, &mut self.shadows)?;
+        log.journal.append(&self.spec.sink, deliver.batch())
     }
 
     /// Makes the group durable: its events are done for the inputs that they came from.
@@ -285,15 +281,12 @@ impl OverflowActor {
     }
 
     /// Writes down what is delivered, if that is news.
-    fn persist(&mut self, is_durable: bool, ctx: &mut Context<Self>) {
+    fn persist(&mut self, is_last: bool, ctx: &mut Context<Self>) {
         let Some(log) = &mut self.log else { return };
-        let finished = log.read_back.finished.snapshot();
-        if finished == log.persisted && !is_durable {
-            return;
-        }
-        match log.journal.persist(&finished, is_durable) {
-            Ok(()) => log.persisted = finished,
-            Err(failure) => self.fail(&failure.to_string(), ctx),
+        let finished = &log.read_back.finished;
+        let persisted = log.cursor.persist(&mut *log.journal, finished, is_last);
+        if let Err(failure) = persisted {
+            self.fail(&failure.to_string(), ctx);
         }
     }
 
@@ -317,8 +310,10 @@ impl Actor for OverflowActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.lifeline.spawned(ctx.address().recipient());
-        if self.spec.factory.exists() && !self.open(ctx) {
-            return;
+        if self.spec.factory.exists()
+            && let Err(error) = self.open(ctx)
+        {
+            return self.fail(&error.to_string(), ctx);
         }
         self.lifeline.started();
         self.go_on(ctx);
@@ -340,6 +335,7 @@ impl Handler<Commit> for OverflowActor {
     fn handle(&mut self, _: Commit, ctx: &mut Context<Self>) {
         self.is_commit_due = false;
         self.commit(ctx);
+        self.persist(false, ctx);
         self.go_on(ctx);
         self.stop_if_done(ctx);
     }
@@ -350,6 +346,7 @@ impl Handler<ReadOn> for OverflowActor {
 
     fn handle(&mut self, _: ReadOn, ctx: &mut Context<Self>) {
         self.read_on(ctx);
+        self.persist(false, ctx);
     }
 }
 

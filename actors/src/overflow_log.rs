@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::finished::Finished;
+use crate::cursor::Cursor;
 use crate::journal::{Journal, JournalRefusal};
 use crate::origin::{Mark, Origin};
 use crate::read_back::ReadBack;
@@ -13,8 +13,7 @@ use crate::shipment::Shipment;
 pub(crate) struct OpenLog {
     pub(crate) journal: Box<dyn Journal>,
     pub(crate) read_back: ReadBack,
-    /// What was written down last.
-    pub(crate) persisted: Finished,
+    pub(crate) cursor: Cursor,
 }
 
 impl OpenLog {
