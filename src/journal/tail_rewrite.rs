@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 
 use super::record::{HEADER_BYTES, RecordHeader};
-use super::segment::Segment;
 use super::storage::{Storage, read_full, write_full};
 use super::tail::{Gap, Tail};
 
@@ -19,22 +18,19 @@ const CHUNK_BYTES: u64 = 1 << 20;
 pub(super) fn settle<S: Storage>(
     storage: &mut S,
     file: &S::File,
-    segment: &Segment,
     tail: &Tail,
     torn: &[Gap],
     durable: u64,
 ) -> io::Result<u64> {
     let first_unsure = tail.records.partition_point(|record| record.end <= durable);
     let unsure = &tail.records[first_unsure..];
-    if unsure.is_empty() && torn.is_empty() && segment.bytes == tail.valid_bytes {
-        return Ok(tail.valid_bytes);
-    }
     for gap in torn {
         write_void(storage, file, gap, durable)?;
     }
     for record in unsure {
         write_again(storage, file, record.bytes.clone())?;
     }
+    // Also if it has that length: a process that was killed may have cut it, and not have synced that.
     storage.truncate(file, tail.valid_bytes)?;
     storage.sync(file)?;
     Ok(tail.valid_bytes)
