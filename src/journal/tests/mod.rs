@@ -3,6 +3,7 @@
 mod damage;
 mod dice;
 mod lifecycle;
+mod seeds;
 mod simulated;
 mod simulation;
 mod world;
