@@ -94,7 +94,11 @@ impl<F> Cursor<F> {
         }
         self.is_synced = false;
         self.generation += 1;
-        let offset = (1 - self.kept_slot) * SLOT_BYTES;
+        let free_slot = match planted!(SlotWrittenOver) {
+            true => self.kept_slot,
+            false => 1 - self.kept_slot,
+        };
+        let offset = free_slot * SLOT_BYTES;
         write_full(storage, &self.file, offset, &mut [IoSlice::new(&bytes)])?;
         self.written = bytes;
         Ok(())
@@ -160,7 +164,8 @@ fn newest_slot<S: Storage>(storage: &mut S, file: &S::File) -> Result<(Slot, u64
             let name = NAME.to_owned();
             return Err(OpenError::NewerFormat { name, version });
         }
-        if slot.generation() > newest.generation() {
+        let is_newer = slot.generation() > newest.generation();
+        if is_newer && !(planted!(OlderSlotChosen) && newest.generation() > 0) {
             newest = slot;
             newest_index = index;
         }
@@ -187,7 +192,11 @@ fn encode(generation: u64, finished: &Finished, synced: u64) -> Vec<u8> {
     bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     bytes.extend_from_slice(&generation.to_le_bytes());
     bytes.extend_from_slice(&synced.to_le_bytes());
-    bytes.extend_from_slice(&finished.prefix().to_le_bytes());
+    let prefix = match planted!(CursorPastGap) {
+        true => finished.end(),
+        false => finished.prefix(),
+    };
+    bytes.extend_from_slice(&prefix.to_le_bytes());
     bytes.extend_from_slice(&(count as u64).to_le_bytes());
     for range in finished.ranges().take(count) {
         bytes.extend_from_slice(&range.start.to_le_bytes());

@@ -206,13 +206,11 @@ impl<S: Storage> Inspection<S> {
                     let is_last = index + 1 == self.segments.len();
                     let missing_end = if is_last { self.durable } else { sequences.end };
                     let missing = end..missing_end.max(end);
-                    return Ok(match rest.is_empty() && missing.is_empty() {
-                        true => ControlFlow::Continue(()),
-                        false => {
-                            let is_torn = missing.is_empty();
-                            visit(gap(rest, missing, is_torn))
-                        }
-                    });
+                    if self.is_forgotten(&rest, &missing) {
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    let is_torn = missing.is_empty();
+                    return Ok(visit(gap(rest, missing, is_torn)));
                 }
             };
             // The header is whole whatever the body is, so what it says of earlier records holds.
@@ -232,17 +230,24 @@ impl<S: Storage> Inspection<S> {
                 let bytes = header.bytes();
                 Found::Record { record, bytes }
             };
-            if offset > valid_bytes || header.first > end {
-                // Whether a gap of the last segment was ever acknowledged is known when all of it was read.
-                if visit(gap(valid_bytes..offset, end..header.first, false)).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+            let (before, missing) = (valid_bytes..offset, end..header.first);
+            // Whether a gap of the last segment was ever acknowledged is known when all of it was read.
+            if !self.is_forgotten(&before, &missing)
+                && visit(gap(before, missing, false)).is_break()
+            {
+                return Ok(ControlFlow::Break(()));
             }
             (end, valid_bytes) = (header.end(), offset + header.bytes());
             if visit(found).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
+    }
+
+    /// Whether there is nothing to say of what is missing: segments whose events are finished go, in any order when the
+    /// power goes with them.
+    fn is_forgotten(&self, bytes: &Range<u64>, events: &Range<u64>) -> bool {
+        bytes.is_empty() && self.finished.covers(events.clone())
     }
 
     /// Reads everything and compares each checksum.

@@ -4,7 +4,10 @@
 //! [`Log`] is pure over [`Storage`] and [`Clock`], so that a simulator can crash it at any operation. `docs/journal.md` has
 //! the format.
 
+#[macro_use]
+mod planted;
 mod clock;
+mod creation;
 mod cursor;
 mod disk;
 mod error;

@@ -151,7 +151,7 @@ impl State {
         };
         let mut state = Self {
             finished,
-            end: durable,
+            end: if planted!(EndForgotten) { 0 } else { durable },
             durable,
             torn_bytes: 0,
             damaged: Vec::new(),
@@ -189,7 +189,7 @@ impl State {
             self.durable = self.durable.max(tail.durable);
             let torn = self.judge(storage, &name, &file, &last, &tail);
             if !tail.records.is_empty() {
-                let bytes = settle(storage, &file, &tail, &torn, self.durable)
+                let bytes = settle(storage, &file, &last, &tail, &torn, self.durable)
                     .map_err(OpenError::io(format!("cut {name} to its end and sync it")))?;
                 self.segments
                     .last_mut()

@@ -63,7 +63,10 @@ pub(super) fn first_failure(
 }
 
 /// A panic is a violation, too.
-fn guarded(check: &impl Fn(u64) -> Result<(), Violation>, seed: u64) -> Result<(), Violation> {
+pub(super) fn guarded(
+    check: &impl Fn(u64) -> Result<(), Violation>,
+    seed: u64,
+) -> Result<(), Violation> {
     match catch_unwind(AssertUnwindSafe(|| check(seed))) {
         Ok(outcome) => outcome,
         Err(payload) => {

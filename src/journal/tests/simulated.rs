@@ -29,6 +29,8 @@ pub(super) struct Disk {
     pub(super) faults: Faults,
     /// Operations so far, for those who want to crash at one.
     pub(super) operations: u64,
+    /// Writes, syncs and changes of names that failed because they were told to.
+    pub(super) failures: u64,
     /// What was called, newest last.
     pub(super) trace: Vec<String>,
 }
@@ -129,6 +131,7 @@ impl SimulatedDisk {
             capacity: u64::MAX,
             faults: Faults::default(),
             operations: 0,
+            failures: 0,
             trace: Vec::new(),
         })))
     }
@@ -191,11 +194,12 @@ impl Disk {
     }
 
     /// The bytes of a file, to look at or to change behind the log's back, on the disk and in the cache.
-    pub(super) fn edit(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn edit<T>(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let inode = &mut self.inodes[self.names[name]];
-        change(&mut inode.cache);
+        let changed = change(&mut inode.cache);
         inode.disk.clone_from(&inode.cache);
         inode.dirty.clear();
+        changed
     }
 
     /// Makes the sector at `offset` unreadable.
@@ -231,10 +235,12 @@ impl Disk {
             let what = what();
             self.trace.push(what);
         }
-        if self.faults.crash_at.is_some_and(|at| self.operations >= at) {
+        if self.is_crashed() {
+            self.failures += 1;
             return Err(io::Error::other("crashed"));
         }
         if may_fail && self.faults.fail_at == Some(self.operations) {
+            self.failures += 1;
             return Err(io::Error::other("input/output error"));
         }
         if self.faults.write_back && self.dice.one_in(8) {
