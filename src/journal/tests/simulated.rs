@@ -44,7 +44,7 @@ pub(super) struct Faults {
     pub(super) fail_at: Option<u64>,
     /// Writes are short now and then.
     pub(super) short_writes: bool,
-    /// Sectors are written back by themselves now and then.
+    /// Sectors and names are written back by themselves now and then.
     pub(super) write_back: bool,
     /// What is called is written down.
     pub(super) is_traced: bool,
@@ -249,7 +249,15 @@ impl Disk {
         Ok(())
     }
 
+    /// Brings what the kernel happens to choose to the disk: a sector, now and then a name.
     fn write_back(&mut self) {
+        if self.dice.one_in(4) {
+            let names = self.names.len() as u64;
+            let chosen = self.names.iter().nth(self.dice.below(names) as usize);
+            if let Some((name, inode)) = chosen {
+                self.synced_names.insert(name.clone(), *inode);
+            }
+        }
         let chosen = self.dice.below(self.inodes.len() as u64) as usize;
         let Some(inode) = self.inodes.get_mut(chosen) else {
             return;
