@@ -153,6 +153,20 @@ fn what_a_killed_process_left_is_counted_listed_and_found_whole() {
 }
 
 #[test]
+fn a_sinks_overflow_log_is_read_by_its_name() {
+    let folder = killed();
+    std::fs::create_dir(folder.path("data/overflow")).expect("a folder");
+    std::fs::rename(
+        folder.path("data/journal"),
+        folder.path("data/overflow/out"),
+    )
+    .expect("a log has one format wherever it lies");
+    assert_eq!(journal(&folder, "stats", &[]).status.code(), Some(1));
+    let (stats, code) = answer(&folder, "stats", &["--overflow", "out"]);
+    assert_eq!((&stats["unfinished"], code), (&json!(5), Some(0)));
+}
+
+#[test]
 fn damage_is_named_with_its_place_and_the_exit_code_says_so() {
     let folder = killed();
     // In the body of the first record.

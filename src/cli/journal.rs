@@ -1,18 +1,21 @@
 //! `veltrix journal`: what lies in the journal of a process that does not run, and whether all of it can be read.
 
+mod text;
+
 use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{BAD_CONFIG, ConfigArgs, OutputFormat, harmless, load, print};
-use crate::app::{journal_folder, lock_to_read};
+use super::{BAD_CONFIG, ConfigArgs, OutputFormat, load, print};
+use crate::app::{journal_folder, lock_to_read, overflow_folder};
 use crate::components::Components;
 use crate::journal::{DiskStorage, Finding, Found, Inspection, SegmentSummary, Stats, Verified};
+use text::{inspected, stats_text, verified_text};
 
 /// What to look at.
 #[derive(Debug, Subcommand)]
@@ -69,6 +72,10 @@ pub(super) struct Place {
     /// The data directory. Without it: `service.data_dir` of the config.
     #[arg(long, value_name = "DIR", conflicts_with = "files")]
     data_dir: Option<PathBuf>,
+
+    /// The overflow log of this sink, in place of the journal.
+    #[arg(long, value_name = "SINK")]
+    overflow: Option<String>,
 
     #[command(flatten)]
     config: ConfigArgs,
@@ -166,7 +173,10 @@ impl Place {
     ) -> Result<Answer, Failure> {
         let data_dir = self.locate(components)?;
         let _lock = lock_to_read(&data_dir).map_err(Failure::new)?;
-        let folder = journal_folder(&data_dir);
+        let folder = match &self.overflow {
+            Some(sink) => overflow_folder(&data_dir, sink),
+            None => journal_folder(&data_dir),
+        };
         let cannot = |what: &str, why: &dyn std::fmt::Display| {
             Failure::new(format!("cannot {what} {}: {why}", folder.display()))
         };
@@ -288,113 +298,4 @@ fn time(ms: u64) -> String {
     let latest = Duration::from_secs(253_402_300_799);
     let since = Duration::from_millis(ms).min(latest);
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
-}
-
-fn inspected(answer: &Value) -> String {
-    let mut text = table(
-        &answer["segments"],
-        &[
-            ("name", 24),
-            ("first", 12),
-            ("events", 8),
-            ("bytes", 12),
-            ("created", 0),
-        ],
-    );
-    if let Some(records) = answer["records"].as_array() {
-        text.push('\n');
-        let (damaged, whole): (Vec<_>, Vec<_>) = records
-            .iter()
-            .cloned()
-            .partition(|record| record["segment"].is_string());
-        text.push_str(&table(
-            &json!(whole),
-            &[
-                ("sequence", 12),
-                ("events", 8),
-                ("source", 20),
-                ("bytes", 12),
-                ("time", 0),
-            ],
-        ));
-        for finding in damaged {
-            text.push_str(&finding_text("cannot be read", &finding));
-        }
-        if let Some(next) = answer["next_from"].as_u64() {
-            text.push_str(&format!("there are more: --from {next}\n"));
-        }
-    }
-    text
-}
-
-fn verified_text(answer: &Value) -> String {
-    let mut text = String::new();
-    for (key, what) in [("damaged", "damaged"), ("torn", "torn, never acknowledged")] {
-        for finding in answer[key].as_array().into_iter().flatten() {
-            text.push_str(&finding_text(what, finding));
-        }
-    }
-    if answer["cursor_lost"] == true {
-        text.push_str("the cursor is lost: all events that are kept would be handled again\n");
-    }
-    let count = answer["damaged"].as_array().map_or(0, Vec::len);
-    text.push_str(&format!(
-        "{} whole records with {} events, {count} damaged places\n",
-        answer["records"], answer["events"]
-    ));
-    text
-}
-
-fn finding_text(what: &str, finding: &Value) -> String {
-    let segment = Path::new("journal").join(finding["segment"].as_str().unwrap_or_default());
-    format!(
-        "{what}: {} bytes at {} of {}, {} events from {} on\n",
-        finding["bytes"],
-        finding["offset"],
-        segment.display(),
-        finding["events"],
-        finding["first"],
-    )
-}
-
-fn stats_text(answer: &Value) -> String {
-    let mut text = String::new();
-    for (key, value) in answer.as_object().into_iter().flatten() {
-        if key != "backlog" {
-            let name = key.replace('_', " ");
-            text.push_str(&format!("{name:16}{}\n", cell(value)));
-        }
-    }
-    if answer["unfinished"] != 0 {
-        text.push('\n');
-        text.push_str(&table(
-            &answer["backlog"],
-            &[("source", 20), ("events", 12), ("bytes", 0)],
-        ));
-    }
-    text
-}
-
-/// Rows with the columns of these names and widths.
-fn table(rows: &Value, columns: &[(&str, usize)]) -> String {
-    let row = |cell: &dyn Fn(&str) -> String| {
-        let cells = columns
-            .iter()
-            .map(|(name, width)| format!("{:width$}", cell(name)));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        format!("{}\n", line.trim_end())
-    };
-    let mut text = row(&str::to_uppercase);
-    for entry in rows.as_array().into_iter().flatten() {
-        text.push_str(&row(&|name| cell(&entry[name])));
-    }
-    text
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => harmless(text).replace(['\n', '\t'], " "),
-        other => other.to_string(),
-    }
 }
