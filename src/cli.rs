@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod graph;
+mod journal;
 mod schema;
 mod test;
 mod top;
@@ -83,6 +84,9 @@ enum Command {
     /// Read the events that a running process has given up.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
+    /// Read the journal in the data directory of a process that does not run; nothing in it is changed.
+    #[command(subcommand)]
+    Journal(journal::Journal),
     /// Print the supervision tree of a running process: each actor's state, restarts, last failure and what waits for it.
     Top(top::Top),
 }
@@ -144,6 +148,10 @@ impl Cli {
             Command::Test(test) => test.run(components),
             Command::Schema => schema::run(components),
             Command::DeadLetters(what) => what.run(components),
+            Command::Journal(what) => {
+                telemetry::start(self.log_format, self.log_level);
+                what.run(components)
+            }
             Command::Top(top) => top.run(components),
             Command::Components { kind, output } => list(components, kind.as_deref(), output),
         }
@@ -287,4 +295,14 @@ fn print(to: &mut impl Write, text: &str) {
     if let Err(error) = to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
         tracing::debug!(%error, "cannot print");
     }
+}
+
+/// Events come from anybody: what would steer the terminal is shown and not sent.
+fn harmless(text: &str) -> String {
+    let shown = |letter: char| match letter {
+        '\n' | '\t' => letter.to_string(),
+        letter if letter.is_control() => letter.escape_default().to_string(),
+        letter => letter.to_string(),
+    };
+    text.chars().map(shown).collect()
 }

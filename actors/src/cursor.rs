@@ -31,6 +31,11 @@ impl Cursor {
         }
     }
 
+    /// The first event that is not written down as finished.
+    pub(crate) fn prefix(&self) -> u64 {
+        self.persisted.prefix()
+    }
+
     /// To be called at each turn of the actor, and by a timer: under load timers starve. Writes down what is finished if that
     /// is due and news, or if it is the last time.
     pub(crate) fn persist(

@@ -289,8 +289,9 @@ impl JournalActor {
     fn persist(&mut self, is_last: bool, ctx: &mut Context<Self>) {
         let finished = &self.read_back.finished;
         let persisted = self.cursor.persist(&mut *self.journal, finished, is_last);
-        if let Err(failure) = persisted {
-            self.fail(&failure, ctx);
+        match persisted {
+            Ok(()) => self.spec.registry.journal.set_cursor(self.cursor.prefix()),
+            Err(failure) => self.fail(&failure, ctx),
         }
     }
 

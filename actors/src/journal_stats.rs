@@ -1,6 +1,6 @@
 //! What the journal counts. Written by its actor, read from outside: hence atomics.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::counters::{Counter, Gauge, TimeHistogram};
 
@@ -19,6 +19,8 @@ pub struct JournalStats {
     pub refused: Counter,
     /// Stored events that are to be read back from disk: those of a process before this one, and what came meanwhile.
     pub backlog: Gauge,
+    /// The first event that a crash would have handled again.
+    cursor: AtomicU64,
     /// Whether the last batch found no room on the disk.
     is_full: AtomicBool,
     /// Whether a write or a sync failed, after which nothing is accepted any more.
@@ -39,6 +41,15 @@ impl JournalStats {
     /// Whether nothing is accepted any more.
     pub fn is_sealed(&self) -> bool {
         self.is_sealed.load(Ordering::Relaxed)
+    }
+
+    /// The number of the first event that is not written down as finished: a crash now would have it handled again.
+    pub fn cursor(&self) -> u64 {
+        self.cursor.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_cursor(&self, number: u64) {
+        self.cursor.store(number, Ordering::Relaxed);
     }
 
     pub(crate) fn open(&self) {

@@ -261,6 +261,11 @@ fn journal(page: &mut Page, observed: &Observed) {
         one(journal.backlog.get()),
     );
     page.gauge(
+        "veltrix_journal_cursor",
+        "Number of the first event that a crash would have handled again",
+        one(journal.cursor()),
+    );
+    page.gauge(
         "veltrix_journal_full",
         "1 while the journal has no room",
         one(u8::from(journal.is_full())),

@@ -8,10 +8,13 @@ use rustix::fs::{FlockOperation, flock};
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DataDirError {
+pub(crate) enum DataDirError {
     #[error("service.data_dir: cannot create {path}: {source}", path = .path.display())]
     Create { path: PathBuf, source: io::Error },
-    #[error("service.data_dir: {path} is in use by another running veltrix", path = .path.display())]
+    #[error(
+        "service.data_dir: {path} is in use by another running veltrix, which holds the lock on {path}/LOCK",
+        path = .path.display()
+    )]
     InUse { path: PathBuf },
     #[error("service.data_dir: cannot lock {path}: {source}", path = .path.display())]
     Lock { path: PathBuf, source: io::Error },
@@ -24,23 +27,41 @@ pub(super) fn lock(path: &Path) -> Result<File, DataDirError> {
         source,
     })?;
     let lock_path = path.join("LOCK");
-    let lock = |source| DataDirError::Lock {
-        path: lock_path.clone(),
-        source,
-    };
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&lock_path)
-        .map_err(lock)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(error) if error == rustix::io::Errno::WOULDBLOCK => Err(DataDirError::InUse {
+        .map_err(failed(&lock_path))?;
+    take(&file, FlockOperation::NonBlockingLockExclusive, path)?;
+    Ok(file)
+}
+
+/// Keeps a process from starting in the directory while it is read, unless none has ever run in it; several may read it.
+pub(crate) fn lock_to_read(path: &Path) -> Result<Option<File>, DataDirError> {
+    let lock_path = path.join("LOCK");
+    let file = match File::open(&lock_path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(&lock_path)(error)),
+    };
+    take(&file, FlockOperation::NonBlockingLockShared, path)?;
+    Ok(Some(file))
+}
+
+fn take(file: &File, operation: FlockOperation, path: &Path) -> Result<(), DataDirError> {
+    match flock(file, operation) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse {
             path: path.to_owned(),
         }),
-        Err(error) => Err(lock(error.into())),
+        Err(error) => Err(failed(&path.join("LOCK"))(error.into())),
     }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
+    let path = path.to_owned();
+    move |source| DataDirError::Lock { path, source }
 }
 
 #[cfg(test)]
@@ -52,7 +73,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = lock(dir.path()).unwrap();
         assert!(lock(dir.path()).unwrap_err().to_string().contains("in use"));
+        assert!(lock_to_read(dir.path()).is_err());
         drop(first);
         assert!(lock(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn several_may_read_what_nobody_runs_in() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(lock_to_read(dir.path()).unwrap().is_none());
+        drop(lock(dir.path()).unwrap());
+        let readers = [lock_to_read(dir.path()), lock_to_read(dir.path())];
+        assert!(readers.iter().all(|reader| matches!(reader, Ok(Some(_)))));
+        assert!(lock(dir.path()).is_err());
     }
 }

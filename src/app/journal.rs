@@ -1,6 +1,6 @@
 //! The journal as a child of the root. Its end ends the process: what is in doubt then is settled by the next start.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix_rt::Arbiter;
@@ -11,13 +11,13 @@ use crate::config::Config;
 use crate::journal::DiskJournalFactory;
 
 /// The journal's folder in the data directory.
-fn folder(config: &Config) -> PathBuf {
-    config.service.data_dir.join("journal")
+pub(crate) fn journal_folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal")
 }
 
 /// The journal's actor, if there is a source that needs it or a journal that an earlier process has left.
 pub(super) fn child(tree: &Tree, config: &Config) -> Option<ChildSpec> {
-    let folder = folder(config);
+    let folder = journal_folder(&config.service.data_dir);
     let is_needed = config
         .sources
         .iter()

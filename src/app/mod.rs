@@ -30,6 +30,10 @@ pub(crate) use rehearsal::rehearse;
 use drain::{Drained, Reasons, StopSignals};
 use tree::Tree;
 
+pub(crate) use data_dir::lock_to_read;
+pub(crate) use journal::journal_folder;
+pub(crate) use overflow::overflow_folder;
+
 /// How a run ended; the exit code says it to whoever started the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {

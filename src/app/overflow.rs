@@ -1,6 +1,6 @@
 //! The sinks' overflow logs: what waits on disk for a slow sink.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix_rt::Arbiter;
@@ -14,8 +14,8 @@ use crate::config::Config;
 use crate::journal::DiskJournalFactory;
 
 /// The folder of a sink's log in the data directory.
-fn folder(config: &Config, sink: &str) -> PathBuf {
-    config.service.data_dir.join("overflow").join(sink)
+pub(crate) fn overflow_folder(data_dir: &Path, sink: &str) -> PathBuf {
+    data_dir.join("overflow").join(sink)
 }
 
 /// The sink's spillway, if there are events that may go through it.
@@ -24,7 +24,7 @@ pub(super) fn spillway(config: &Config, sink: &str) -> Option<Arc<Spillway>> {
         .sources
         .iter()
         .any(|source| source.durability != DurabilityKind::None);
-    let is_there = is_durable || folder(config, sink).exists();
+    let is_there = is_durable || overflow_folder(&config.service.data_dir, sink).exists();
     is_there.then(|| Spillway::new(sink, Inlet::new()))
 }
 
@@ -58,7 +58,7 @@ pub(super) fn child(all: &Tree, config: &Config) -> Option<ChildSpec> {
             Some(OverflowSpec {
                 sink: sink.name.as_str().into(),
                 factory: Arc::new(DiskJournalFactory::new(
-                    folder(config, &sink.name),
+                    overflow_folder(&config.service.data_dir, &sink.name),
                     &options,
                 )),
                 spillway: target.spillway?,

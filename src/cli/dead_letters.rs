@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{OutputFormat, print_answer};
+use super::{OutputFormat, harmless, print_answer};
 use crate::admin_client::{AdminArgs, AdminClient, AdminError};
 use crate::components::Components;
 
@@ -172,16 +172,6 @@ fn plain(value: &Value) -> String {
         Value::String(text) => harmless(text),
         other => other.to_string(),
     }
-}
-
-/// Events come from anybody: what would steer the terminal is shown and not sent.
-fn harmless(text: &str) -> String {
-    let shown = |letter: char| match letter {
-        '\n' | '\t' => letter.to_string(),
-        letter if letter.is_control() => letter.escape_default().to_string(),
-        letter => letter.to_string(),
-    };
-    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]

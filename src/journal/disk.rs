@@ -63,6 +63,13 @@ impl DiskStorage {
         &self.path
     }
 
+    fn check_writable(&self) -> io::Result<()> {
+        match self.is_read_only {
+            true => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+            false => Ok(()),
+        }
+    }
+
     fn open_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mode = Mode::RUSR | Mode::WUSR;
@@ -97,6 +104,7 @@ impl Storage for DiskStorage {
     }
 
     fn create_folder(&mut self, name: &str) -> io::Result<()> {
+        self.check_writable()?;
         match rustix::fs::mkdirat(&self.directory, name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(error) => Err(error.into()),
@@ -104,6 +112,7 @@ impl Storage for DiskStorage {
     }
 
     fn create(&mut self, name: &str) -> io::Result<File> {
+        self.check_writable()?;
         self.open_with(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
     }
 
@@ -115,6 +124,7 @@ impl Storage for DiskStorage {
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.check_writable()?;
         rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()).map_err(Into::into)
     }
 
@@ -187,6 +197,19 @@ mod tests {
         assert_eq!(storage.list(None).unwrap(), [("a".to_owned(), 0)]);
         assert_eq!(storage.list(Some("quarantine")).unwrap().len(), 1);
         assert!(storage.list(Some("absent")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_changed_in_a_directory_that_is_only_read() {
+        let (parent, mut storage) = storage();
+        storage.create("a").unwrap();
+        let mut storage = DiskStorage::read_only(&parent.path().join("journal")).unwrap();
+        let file = storage.open("a").unwrap();
+        assert!(storage.write_at(&file, 0, &[IoSlice::new(b"x")]).is_err());
+        assert!(storage.truncate(&file, 1).is_err() && storage.allocate(&file, 1).is_err());
+        assert!(storage.create("b").is_err() && storage.create_folder("c").is_err());
+        assert!(storage.remove("a").is_err());
+        assert_eq!(storage.list(None).unwrap(), [("a".to_owned(), 0)]);
     }
 
     #[test]

@@ -6,13 +6,14 @@ use std::time::Duration;
 use veltrix_actors::Finished;
 
 use super::clock::Clock;
+use super::creation::{CreateError, create};
 use super::cursor::Cursor;
 use super::error::{AppendError, OpenError, ReadError, Sealed};
 use super::reader::{Next, Readable, Reader};
 use super::record::{HEADER_BYTES, RECORD_BYTES_MAX, RECORD_EVENTS_MAX, RecordHeader, crc_of};
 use super::recovery::{Recovered, recover};
 use super::retention::{Retention, expired};
-use super::segment::{SEGMENT_HEADER_BYTES, Segment, encode_header, name_of, sequences_of};
+use super::segment::{SEGMENT_HEADER_BYTES, Segment, sequences_of};
 use super::storage::{Storage, is_full, write_full};
 
 /// How a log uses its disk.
@@ -152,7 +153,10 @@ impl<S: Storage, C: Clock> Log<S, C> {
             first: self.end,
             events,
             time_ms: self.clock.now_ms(),
-            durable: self.synced,
+            durable: match planted!(DurableTooHigh) {
+                true => self.end,
+                false => self.synced,
+            },
             tag_bytes,
             payload_bytes: u32::try_from(payload_bytes).expect("RECORD_BYTES_MAX is less"),
             body_crc: crc_of(body()),
@@ -174,6 +178,9 @@ impl<S: Storage, C: Clock> Log<S, C> {
         let segment = self.segments.last_mut().expect("the active one is there");
         segment.bytes = active.offset;
         self.end = header.end();
+        if planted!(EarlyAck) {
+            self.synced = self.end;
+        }
         Ok(header.first)
     }
 
@@ -186,7 +193,9 @@ impl<S: Storage, C: Clock> Log<S, C> {
         if let Some(active) = &mut self.active
             && active.synced_offset < active.offset
         {
-            if let Err(error) = self.storage.sync(&active.file) {
+            if !planted!(SyncSkipped)
+                && let Err(error) = self.storage.sync(&active.file)
+            {
                 return Err(self.seal("sync", &error));
             }
             active.synced_offset = active.offset;
@@ -245,7 +254,7 @@ impl<S: Storage, C: Clock> Log<S, C> {
         };
         let now_ms = self.clock.now_ms();
         let count = expired(&self.segments, self.finished_prefix, retention, now_ms);
-        if is_synced || count > 0 {
+        if is_synced || count > 0 && !planted!(UnlinkBeforeCursor) {
             self.cursor.sync(&mut self.storage)?;
         }
         self.forget(count)
@@ -272,7 +281,9 @@ impl<S: Storage, C: Clock> Log<S, C> {
     /// Puts a new segment behind the others, with room for a record of `record_bytes`.
     fn begin_segment(&mut self, record_bytes: u64) -> Result<(), AppendError> {
         // A segment's name says that everything before it is on the disk.
-        self.sync()?;
+        if !planted!(RollWithoutSync) {
+            self.sync()?;
+        }
         let capacity = self
             .options
             .segment_bytes
@@ -283,7 +294,7 @@ impl<S: Storage, C: Clock> Log<S, C> {
             created_ms: self.clock.now_ms(),
         };
         let file = loop {
-            match self.create(&segment, capacity) {
+            match create(&mut self.storage, &segment, capacity) {
                 Ok(file) => break file,
                 Err(CreateError::Full(error)) => {
                     if !self.make_room()? {
@@ -309,25 +320,6 @@ impl<S: Storage, C: Clock> Log<S, C> {
         });
         self.segments.push(segment);
         Ok(())
-    }
-
-    /// Creates the segment's file. If there is no room for it, its name is gone again for good: one that came back after a
-    /// power cut would say that everything before it is on the disk.
-    fn create(&mut self, segment: &Segment, capacity: u64) -> Result<S::File, CreateError> {
-        let name = name_of(segment.first);
-        let storage = &mut self.storage;
-        let file = storage.create(&name).map_err(CreateError::of)?;
-        let header = encode_header(segment.first, segment.created_ms);
-        let prepared = storage
-            .allocate(&file, capacity)
-            .and_then(|()| write_full(storage, &file, 0, &mut [IoSlice::new(&header)]));
-        if let Err(error) = prepared {
-            storage.remove(&name).map_err(CreateError::Failed)?;
-            storage.sync_directory().map_err(CreateError::Failed)?;
-            return Err(CreateError::of(error));
-        }
-        storage.sync_directory().map_err(CreateError::Failed)?;
-        Ok(file)
     }
 
     /// Removes the oldest segment if it is kept for replay only, be it the one that is full; whether it was.
@@ -366,36 +358,10 @@ impl<S: Storage, C: Clock> Log<S, C> {
             reason: format!("cannot {what}: {error}"),
         };
         tracing::error!(reason = sealed.reason, "the log is sealed");
-        self.sealed = Some(sealed.clone());
-        sealed
-    }
-}
-
-#[cfg(test)]
-impl<S: Storage, C: Clock> Log<S, C> {
-    /// The sealed segments with anything but whole records in them.
-    pub(super) fn torn_segments(&mut self) -> Vec<String> {
-        let segments = self.segments.clone();
-        let torn = segments.iter().filter(|segment| {
-            let file = self.storage.open(&segment.name()).expect("it is listed");
-            let tail = super::tail::read_tail(&mut self.storage, &file, segment, u64::MAX);
-            !tail.gaps.is_empty() || tail.written_bytes > tail.valid_bytes
-        });
-        torn.map(Segment::name).collect()
-    }
-}
-
-enum CreateError {
-    Full(io::Error),
-    Failed(io::Error),
-}
-
-impl CreateError {
-    fn of(error: io::Error) -> Self {
-        match is_full(&error) {
-            true => Self::Full(error),
-            false => Self::Failed(error),
+        if !planted!(SyncTriedAgain) {
+            self.sealed = Some(sealed.clone());
         }
+        sealed
     }
 }
 

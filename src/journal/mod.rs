@@ -4,11 +4,15 @@
 //! [`Log`] is pure over [`Storage`] and [`Clock`], so that a simulator can crash it at any operation. `docs/journal.md` has
 //! the format.
 
+#[macro_use]
+mod planted;
 mod clock;
+mod creation;
 mod cursor;
 mod disk;
 mod error;
 mod event_journal;
+mod inspection;
 mod log;
 mod quarantine;
 mod reader;
@@ -28,6 +32,7 @@ pub use cursor::CURSOR_RANGES_MAX;
 pub use disk::DiskStorage;
 pub use error::{AppendError, OpenError, ReadError, Sealed};
 pub(crate) use event_journal::DiskJournalFactory;
+pub(crate) use inspection::{Finding, Found, Inspection, SegmentSummary, Stats, Verified};
 pub use log::{Log, Options};
 pub use quarantine::{QUARANTINE_BYTES_MAX, QUARANTINE_COPY_BYTES_MAX, QUARANTINE_FILES_MAX};
 pub use reader::{Next, StoredRecord};

@@ -57,5 +57,7 @@ fn copy<S: Storage>(
     storage.create_folder(FOLDER)?;
     let side = storage.create(&format!("{FOLDER}/{name}"))?;
     write_full(storage, &side, 0, &mut [IoSlice::new(&copied[..filled])])?;
+    // What it is a copy of may be removed next.
+    storage.sync(&side)?;
     Ok(true)
 }

@@ -35,6 +35,16 @@ pub struct StoredRecord {
 }
 
 impl StoredRecord {
+    /// What a header alone tells: its tag is empty.
+    pub(super) fn untagged(header: &RecordHeader) -> Self {
+        Self {
+            first: header.first,
+            events: header.events,
+            tag: String::new(),
+            time_ms: header.time_ms,
+        }
+    }
+
     /// The sequences of its events.
     pub fn sequences(&self) -> Range<u64> {
         self.first..self.first + u64::from(self.events)
@@ -203,14 +213,12 @@ impl<F> Place<F> {
 }
 
 /// Takes the tag off the front of a record's body.
-fn take_tag(header: &RecordHeader, body: &mut Vec<u8>) -> Option<StoredRecord> {
+pub(super) fn take_tag(header: &RecordHeader, body: &mut Vec<u8>) -> Option<StoredRecord> {
     let tag_bytes = usize::from(header.tag_bytes);
     let tag = std::str::from_utf8(&body[..tag_bytes]).ok()?.to_owned();
     body.drain(..tag_bytes);
     Some(StoredRecord {
-        first: header.first,
-        events: header.events,
         tag,
-        time_ms: header.time_ms,
+        ..StoredRecord::untagged(header)
     })
 }

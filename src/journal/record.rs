@@ -67,7 +67,8 @@ impl RecordHeader {
     /// The header at the start of `bytes`, if there is an undamaged one.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
-        if bytes[0..4] != MAGIC || u32_at(bytes, 4) != crc32c::crc32c(&bytes[8..]) {
+        let is_right = u32_at(bytes, 4) == crc32c::crc32c(&bytes[8..]);
+        if bytes[0..4] != MAGIC || !(is_right || planted!(HeaderChecksumIgnored)) {
             return None;
         }
         let header = Self {

@@ -151,7 +151,7 @@ impl State {
         };
         let mut state = Self {
             finished,
-            end: durable,
+            end: if planted!(EndForgotten) { 0 } else { durable },
             durable,
             torn_bytes: 0,
             damaged: Vec::new(),
@@ -201,7 +201,9 @@ impl State {
                 // Its records were acknowledged, and none is left: it stays for whoever wants to look.
                 return Ok(());
             }
-            // Created, and nothing in it was ever acknowledged.
+            // Created, and nothing says that anything in it was ever acknowledged. What was written is torn, or it has
+            // rotted before anything else was written: nobody can tell, so a copy stays.
+            quarantine::keep(storage, &name, &file, tail.valid_bytes..tail.written_bytes);
             storage
                 .remove(&name)
                 .map_err(OpenError::io(format!("remove {name}")))?;

@@ -24,7 +24,8 @@ pub(super) fn expired(
     for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
         // Its last record is older than the next segment.
         let is_old = now_ms.saturating_sub(next.created_ms) > retention.age_ms;
-        if next.first > prefix || !(bytes > retention.bytes || is_old) {
+        let is_finished = next.first <= prefix || planted!(UnfinishedUnlinked);
+        if !is_finished || !(bytes > retention.bytes || is_old) {
             break;
         }
         bytes -= segment.bytes;

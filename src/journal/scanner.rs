@@ -164,7 +164,8 @@ impl Window {
         let end = self.start + self.bytes.len() as u64;
         if offset < self.start || offset + wanted > end {
             let room = (length - offset).min(WINDOW_BYTES as u64) as usize;
-            self.bytes.resize(room, 0);
+            self.bytes.clear();
+            self.bytes.extend_from_slice(&ZEROS[..room]);
             self.start = offset;
             let filled = match read_full(storage, file, offset, &mut self.bytes) {
                 Ok(filled) => filled,

@@ -81,6 +81,7 @@ pub(super) fn write_full<S: Storage>(
     while !pieces.is_empty() {
         match storage.write_at(file, offset, pieces) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(_) if planted!(ShortWriteIgnored) => return Ok(()),
             Ok(count) => {
                 offset += count as u64;
                 IoSlice::advance_slices(&mut pieces, count);

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 
 use super::record::{HEADER_BYTES, RecordHeader};
-use super::segment::Segment;
+use super::segment::{Segment, encode_header};
 use super::storage::{Storage, read_full, write_full};
 use super::tail::{Gap, Tail};
 
@@ -13,7 +13,7 @@ const CHUNK_BYTES: u64 = 1 << 20;
 
 /// Cuts the segment behind its last whole record and brings it to the disk; its length in bytes then.
 ///
-/// The records that are not known synced are written once more. After a failed sync the kernel takes pages for clean that
+/// The records that are not known synced are written once more, and the header with the first of them. After a failed sync the kernel takes pages for clean that
 /// never reached the disk: they can be read, until the power goes, and a sync of them does nothing. What is `torn` between
 /// them becomes void, so that nobody takes it for damage later.
 pub(super) fn settle<S: Storage>(
@@ -26,16 +26,20 @@ pub(super) fn settle<S: Storage>(
 ) -> io::Result<u64> {
     let first_unsure = tail.records.partition_point(|record| record.end <= durable);
     let unsure = &tail.records[first_unsure..];
-    if unsure.is_empty() && torn.is_empty() && segment.bytes == tail.valid_bytes {
-        return Ok(tail.valid_bytes);
+    if first_unsure == 0 {
+        let header = encode_header(segment.first, segment.created_ms);
+        write_full(storage, file, 0, &mut [IoSlice::new(&header)])?;
     }
-    for gap in torn {
+    for gap in torn.iter().filter(|_| !planted!(VoidNotWritten)) {
         write_void(storage, file, gap, durable)?;
     }
-    for record in unsure {
+    for record in unsure.iter().filter(|_| !planted!(TailNotWrittenAgain)) {
         write_again(storage, file, record.bytes.clone())?;
     }
-    storage.truncate(file, tail.valid_bytes)?;
+    // Also if it has that length: a process that was killed may have cut it, and not have synced that.
+    if !planted!(TailNotCut) {
+        storage.truncate(file, tail.valid_bytes)?;
+    }
     storage.sync(file)?;
     Ok(tail.valid_bytes)
 }

@@ -155,6 +155,27 @@ fn what_no_later_record_vouches_for_is_torn_and_cut() {
 }
 
 #[test]
+fn a_copy_stays_of_a_last_segment_without_a_whole_record() {
+    let disk = SimulatedDisk::new(12);
+    append(&mut open(&disk).0, &[1]);
+    let name = segments(&disk).remove(0);
+    let mut written = Vec::new();
+    disk.with(|disk| {
+        disk.edit(&name, |bytes| {
+            bytes[40] ^= 1;
+            written = bytes[32..].to_vec();
+        })
+    });
+    // Nothing that was written later says that the record was acknowledged.
+    let (_, recovered) = open(&disk);
+    assert_eq!((recovered.end, recovered.segments), (0, 0));
+    assert!(recovered.damaged.is_empty() && recovered.torn_bytes > 0);
+    let last = written.iter().rposition(|byte| *byte != 0).unwrap();
+    let copy = format!("quarantine/{:020}-32.bad", 0);
+    disk.with(|disk| disk.edit(&copy, |bytes| assert_eq!(*bytes, written[..=last])));
+}
+
+#[test]
 fn without_a_cursor_all_that_is_kept_comes_again() {
     let disk = disk_with_forty(8);
     {

@@ -3,6 +3,9 @@
 mod damage;
 mod dice;
 mod lifecycle;
+pub(in crate::journal) mod planted;
+mod rot;
+mod seeds;
 mod simulated;
 mod simulation;
 mod world;

@@ -29,6 +29,8 @@ pub(super) struct Disk {
     pub(super) faults: Faults,
     /// Operations so far, for those who want to crash at one.
     pub(super) operations: u64,
+    /// Writes, syncs and changes of names that failed because they were told to.
+    pub(super) failures: u64,
     /// What was called, newest last.
     pub(super) trace: Vec<String>,
 }
@@ -42,7 +44,7 @@ pub(super) struct Faults {
     pub(super) fail_at: Option<u64>,
     /// Writes are short now and then.
     pub(super) short_writes: bool,
-    /// Sectors are written back by themselves now and then.
+    /// Sectors and names are written back by themselves now and then.
     pub(super) write_back: bool,
     /// What is called is written down.
     pub(super) is_traced: bool,
@@ -54,18 +56,49 @@ struct Inode {
     cache: Vec<u8>,
     /// As it is on the disk.
     disk: Vec<u8>,
-    /// Sectors that the kernel knows to differ.
-    dirty: Vec<bool>,
+    /// Sectors that the kernel knows to differ, 64 a word.
+    dirty: Vec<u64>,
     /// Sectors that cannot be read.
     bad: Vec<usize>,
 }
 
+/// Makes it so long, with zeros. Without optimization this is much faster than `Vec::resize`.
+fn set_length(bytes: &mut Vec<u8>, length: usize) {
+    static ZEROS: [u8; 4096] = [0; 4096];
+    bytes.truncate(length);
+    while bytes.len() < length {
+        let count = (length - bytes.len()).min(ZEROS.len());
+        bytes.extend_from_slice(&ZEROS[..count]);
+    }
+}
+
 impl Inode {
     fn touch(&mut self, start: usize, end: usize) {
-        let sectors = self.cache.len().max(self.disk.len()).div_ceil(SECTOR_BYTES);
-        self.dirty.resize(sectors.max(self.dirty.len()), false);
         for sector in start / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
-            self.dirty[sector] = true;
+            let word = sector / 64;
+            if self.dirty.len() <= word {
+                self.dirty.resize(word + 1, 0);
+            }
+            self.dirty[word] |= 1 << (sector % 64);
+        }
+    }
+
+    fn is_dirty(&self, sector: usize) -> bool {
+        let word = self.dirty.get(sector / 64).copied().unwrap_or(0);
+        word >> (sector % 64) & 1 == 1
+    }
+
+    /// Brings those of the dirty sectors to the disk that `is_chosen` says.
+    fn flush_some(&mut self, mut is_chosen: impl FnMut() -> bool) {
+        for index in 0..self.dirty.len() {
+            let mut word = self.dirty[index];
+            while word != 0 {
+                let sector = index * 64 + word.trailing_zeros() as usize;
+                word &= word - 1;
+                if is_chosen() {
+                    self.flush(sector);
+                }
+            }
         }
     }
 
@@ -75,11 +108,16 @@ impl Inode {
         let end = (start + SECTOR_BYTES).min(self.cache.len());
         if start < end {
             if self.disk.len() < end {
-                self.disk.resize(end, 0);
+                set_length(&mut self.disk, end);
             }
             self.disk[start..end].copy_from_slice(&self.cache[start..end]);
         }
-        self.dirty[sector] = false;
+        self.dirty[sector / 64] &= !(1 << (sector % 64));
+    }
+
+    /// Brings all that is dirty to the disk.
+    fn flush_all(&mut self) {
+        self.flush_some(|| true);
     }
 }
 
@@ -93,6 +131,7 @@ impl SimulatedDisk {
             capacity: u64::MAX,
             faults: Faults::default(),
             operations: 0,
+            failures: 0,
             trace: Vec::new(),
         })))
     }
@@ -116,15 +155,11 @@ impl Disk {
         self.kill();
         let mut dice = self.dice.clone();
         for inode in &mut self.inodes {
-            for sector in 0..inode.dirty.len() {
-                if inode.dirty[sector] && dice.one_in(2) {
-                    inode.flush(sector);
-                }
-            }
+            inode.flush_some(|| dice.one_in(2));
             // The length is the old one, unless something behind it was written back, or the new one.
             let length = inode.cache.len();
             if length != inode.disk.len() && dice.one_in(2) {
-                inode.disk.resize(length, 0);
+                set_length(&mut inode.disk, length);
             }
             inode.cache.clone_from(&inode.disk);
             inode.dirty.clear();
@@ -159,11 +194,12 @@ impl Disk {
     }
 
     /// The bytes of a file, to look at or to change behind the log's back, on the disk and in the cache.
-    pub(super) fn edit(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn edit<T>(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let inode = &mut self.inodes[self.names[name]];
-        change(&mut inode.cache);
+        let changed = change(&mut inode.cache);
         inode.disk.clone_from(&inode.cache);
         inode.dirty.clear();
+        changed
     }
 
     /// Makes the sector at `offset` unreadable.
@@ -199,10 +235,12 @@ impl Disk {
             let what = what();
             self.trace.push(what);
         }
-        if self.faults.crash_at.is_some_and(|at| self.operations >= at) {
+        if self.is_crashed() {
+            self.failures += 1;
             return Err(io::Error::other("crashed"));
         }
         if may_fail && self.faults.fail_at == Some(self.operations) {
+            self.failures += 1;
             return Err(io::Error::other("input/output error"));
         }
         if self.faults.write_back && self.dice.one_in(8) {
@@ -211,15 +249,23 @@ impl Disk {
         Ok(())
     }
 
+    /// Brings what the kernel happens to choose to the disk: a sector, now and then a name.
     fn write_back(&mut self) {
+        if self.dice.one_in(4) {
+            let names = self.names.len() as u64;
+            let chosen = self.names.iter().nth(self.dice.below(names) as usize);
+            if let Some((name, inode)) = chosen {
+                self.synced_names.insert(name.clone(), *inode);
+            }
+        }
         let chosen = self.dice.below(self.inodes.len() as u64) as usize;
         let Some(inode) = self.inodes.get_mut(chosen) else {
             return;
         };
-        let sectors = inode.dirty.len() as u64;
+        let sectors = inode.cache.len().div_ceil(SECTOR_BYTES) as u64;
         if sectors > 0 {
             let sector = self.dice.below(sectors) as usize;
-            if inode.dirty[sector] {
+            if inode.is_dirty(sector) {
                 inode.flush(sector);
             }
         }
@@ -228,7 +274,7 @@ impl Disk {
     fn write(&mut self, file: usize, offset: usize, pieces: &[IoSlice<'_>], count: usize) {
         let inode = &mut self.inodes[file];
         if inode.cache.len() < offset + count {
-            inode.cache.resize(offset + count, 0);
+            set_length(&mut inode.cache, offset + count);
         }
         let mut at = offset;
         let mut left = count;
@@ -310,7 +356,7 @@ impl Storage for SimulatedDisk {
             }
             let inode = &mut disk.inodes[*file];
             if length < bytes {
-                inode.cache.resize(bytes as usize, 0);
+                set_length(&mut inode.cache, bytes as usize);
                 inode.touch(length as usize, bytes as usize);
             }
             Ok(())
@@ -321,8 +367,7 @@ impl Storage for SimulatedDisk {
         self.with(|disk| {
             disk.step(|| format!("truncate {file} {bytes}"), true)?;
             let inode = &mut disk.inodes[*file];
-            inode.cache.resize(bytes as usize, 0);
-            inode.touch(bytes as usize, bytes as usize);
+            set_length(&mut inode.cache, bytes as usize);
             Ok(())
         })
     }
@@ -369,18 +414,18 @@ impl Storage for SimulatedDisk {
             if was_gone {
                 return result;
             }
-            for sector in 0..disk.inodes[*file].dirty.len() {
-                let is_dirty = disk.inodes[*file].dirty[sector];
-                if is_dirty && (result.is_ok() || disk.dice.one_in(2)) {
-                    disk.inodes[*file].flush(sector);
+            let Disk { inodes, dice, .. } = disk;
+            let inode = &mut inodes[*file];
+            match result {
+                Ok(()) => {
+                    inode.flush_all();
+                    set_length(&mut inode.disk, inode.cache.len());
                 }
-            }
-            let inode = &mut disk.inodes[*file];
-            // After a failure the kernel takes the pages for clean, and what they hold is lost with the power.
-            inode.dirty.fill(false);
-            if result.is_ok() {
-                let length = inode.cache.len();
-                inode.disk.resize(length, 0);
+                // After a failure the kernel takes the pages for clean, and what they hold is lost with the power.
+                Err(_) => {
+                    inode.flush_some(|| dice.one_in(2));
+                    inode.dirty.clear();
+                }
             }
             result
         })

@@ -1,5 +1,7 @@
-//! Runs the world over many seeds. A failure prints its seed; `VELTRIX_JOURNAL_SEED` runs that one alone.
+//! Runs the world over many seeds. A failure prints its seed; `VELTRIX_JOURNAL_SEED` runs that one alone, and
+//! `VELTRIX_JOURNAL_SCHEDULES` says how many are run: 200000 by scripts/test, 10000000 by scripts/acceptance.
 
+use super::seeds;
 use super::world::{run, run_traced};
 
 #[test]
@@ -8,11 +10,7 @@ fn no_schedule_breaks_a_promise() {
         let seed = seed.parse().expect("a seed is a number");
         return replay(seed);
     }
-    for seed in 0..5_000 {
-        if let Err(violation) = run(seed) {
-            panic!("seed {seed}: {violation}");
-        }
-    }
+    seeds::run_all(seeds::count("VELTRIX_JOURNAL_SCHEDULES", 20_000), run);
 }
 
 /// Runs one seed and tells every operation of the disk.

@@ -10,7 +10,7 @@ use veltrix_actors::Finished;
 use super::SimulatedLog;
 use super::dice::Dice;
 use super::simulated::{SimulatedClock, SimulatedDisk};
-use crate::journal::{AppendError, Log, Next, OpenError, Options};
+use crate::journal::{AppendError, Inspection, Log, Next, OpenError, Options};
 
 /// What went wrong, in words.
 pub(super) type Violation = String;
@@ -34,12 +34,17 @@ pub(super) struct World {
     /// By first sequence; those that are kept, and those that may be.
     given: BTreeMap<u64, Given>,
     ids: u64,
+    /// No number below may be given again.
+    kept_end: u64,
+    /// What had failed at the disk when the log was opened.
+    failures: u64,
     finished: Finished,
     /// What must be finished at the next start, after a kill and after a power cut.
     persisted: Finished,
     synced: Finished,
 }
 
+/// A violation with this text unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $($text:tt)+) => {
         if !$condition {
@@ -47,6 +52,8 @@ macro_rules! ensure {
         }
     };
 }
+
+pub(super) use ensure;
 
 /// Runs the schedule of a seed.
 pub(super) fn run(seed: u64) -> Result<(), Violation> {
@@ -62,12 +69,16 @@ pub(super) fn run_traced(seed: u64) -> (Result<(), Violation>, Vec<String>) {
     (outcome, trace)
 }
 
-fn text(id: u64) -> String {
+/// The text of a record: its number, and up to 700 further letters.
+pub(super) fn text(id: u64) -> Vec<u8> {
+    static LETTERS: [u8; 700] = [b'x'; 700];
     let length = match id % 13 {
-        0 => 700,
-        other => other * 11,
+        0 => LETTERS.len(),
+        other => other as usize * 11,
     };
-    format!("{id}:{}\n", "x".repeat(length as usize))
+    let digit = |at: u64| b"0123456789abcdef"[(id >> (4 * at) & 15) as usize];
+    let number = [digit(3), digit(2), digit(1), digit(0), b':'];
+    [&number, &LETTERS[..length], b"\n"].concat()
 }
 
 fn is_crash(error: &OpenError) -> bool {
@@ -95,6 +106,8 @@ impl World {
             log: None,
             given: BTreeMap::new(),
             ids: 0,
+            kept_end: 0,
+            failures: 0,
             finished: Finished::default(),
             persisted: Finished::default(),
             synced: Finished::default(),
@@ -164,9 +177,7 @@ impl World {
         let id = self.ids;
         let events = 1 + self.dice.below(4) as u32;
         let text = text(id);
-        let (left, right) = text
-            .as_bytes()
-            .split_at(self.dice.below(text.len() as u64) as usize);
+        let (left, right) = text.split_at(self.dice.below(text.len() as u64) as usize);
         let expected = self.log().end();
         // What is refused may be on the disk all the same.
         let given = Given {
@@ -178,6 +189,9 @@ impl World {
         match self.log().append("t", events, &[left, right]) {
             Ok(first) => {
                 ensure!(first == expected, "{first} was given instead of {expected}");
+                // What it says to be synced without being asked is a promise, too.
+                let synced = self.log().synced();
+                self.keep(synced);
                 Ok(())
             }
             Err(AppendError::Full { .. }) => {
@@ -194,13 +208,19 @@ impl World {
         match self.log().sync() {
             Ok(synced) => {
                 ensure!(synced == end, "synced up to {synced}, not {end}");
-                for given in self.given.values_mut() {
-                    given.is_kept = true;
-                }
+                self.keep(synced);
                 Ok(())
             }
             Err(_) => self.fail(),
         }
+    }
+
+    /// Everything below `end` is on the disk, says the log.
+    fn keep(&mut self, end: u64) {
+        for (_, given) in self.given.range_mut(..end) {
+            given.is_kept = true;
+        }
+        self.kept_end = self.kept_end.max(end);
     }
 
     /// Finishes some of what is kept, in any order.
@@ -254,7 +274,11 @@ impl World {
 
     /// The log says that it is sealed: it stays so, and the process ends.
     fn fail(&mut self) -> Result<(), Violation> {
-        let is_crashed = self.disk.with(|disk| disk.is_crashed());
+        let (is_crashed, failures) = self.disk.with(|disk| (disk.is_crashed(), disk.failures));
+        ensure!(
+            failures > self.failures,
+            "it is sealed and nothing had failed"
+        );
         if !is_crashed {
             let operations = self.operations();
             ensure!(self.log().sync().is_err(), "a sealed log was synced");
@@ -294,7 +318,10 @@ impl World {
             }
             match Log::open(self.disk.clone(), self.clock.clone(), self.options) {
                 Ok((log, recovered)) => {
-                    self.disk.with(|disk| disk.faults.crash_at = None);
+                    self.failures = self.disk.with(|disk| {
+                        disk.faults.crash_at = None;
+                        disk.failures
+                    });
                     self.log = Some(log);
                     ensure!(
                         recovered.damaged.is_empty(),
@@ -318,13 +345,7 @@ impl World {
 
     /// What must hold after a start.
     fn check(&mut self, finished: &Finished, end: u64) -> Result<(), Violation> {
-        let kept_end = self
-            .given
-            .iter()
-            .filter(|(_, given)| given.is_kept)
-            .map(|(first, given)| first + u64::from(given.events))
-            .max()
-            .unwrap_or(0);
+        let kept_end = self.kept_end;
         ensure!(end >= kept_end, "the end is {end}, {kept_end} was synced");
         let must = &self.persisted;
         ensure!(
@@ -354,6 +375,7 @@ impl World {
         self.finished = finished.clone();
         self.persisted = finished.clone();
         self.synced = finished;
+        self.kept_end = end;
         self.check_files()
     }
 
@@ -374,7 +396,7 @@ impl World {
                     ensure!(
                         given.events == record.events
                             && record.tag == "t"
-                            && payload == text(given.id).as_bytes(),
+                            && payload == text(given.id),
                         "{first} is not what was given"
                     );
                     found.insert(first, given.id);
@@ -398,11 +420,17 @@ impl World {
         Ok(found)
     }
 
-    /// Nothing torn is left in the files.
+    /// Nothing torn is left in the files, and who looks at them finds no damage.
     fn check_files(&mut self) -> Result<(), Violation> {
-        let log = self.log.as_mut().expect("it was just opened");
-        let torn = log.torn_segments();
-        ensure!(torn.is_empty(), "torn bytes are left in {torn:?}");
+        if !self.dice.one_in(4) {
+            return Ok(());
+        }
+        let verified = Inspection::open(self.disk.clone()).and_then(|mut log| log.verify());
+        let verified = verified.map_err(|error| error.to_string())?;
+        ensure!(
+            verified.findings.is_empty() && !verified.is_cursor_lost,
+            "not all is whole: {verified:?}"
+        );
         Ok(())
     }
 }
