@@ -195,7 +195,7 @@ fn what_waits_for_a_slow_sink_waits_on_disk_and_holds_up_nobody() {
     process.until("the other sink has everything", || {
         let metrics = Metrics::of(admin);
         metrics.sink("delivered", "out") == 20_000.0
-            && metrics.get("veltrix_journal_cursor") > 15_000.0
+            && metrics.get("veltrix_journal_finished") > 15_000.0
     });
     let metrics = Metrics::of(admin);
     assert_eq!(metrics.sink("delivered", "slow"), 0.0);

@@ -31,9 +31,10 @@ impl Cursor {
         }
     }
 
-    /// The first event that is not written down as finished.
-    pub(crate) fn prefix(&self) -> u64 {
-        self.persisted.prefix()
+    /// How many events are written down as finished.
+    pub(crate) fn count(&self) -> u64 {
+        let end = self.persisted.end();
+        end - self.persisted.missing(0..end)
     }
 
     /// To be called at each turn of the actor, and by a timer: under load timers starve. Writes down what is finished if that

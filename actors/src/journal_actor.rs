@@ -290,7 +290,7 @@ impl JournalActor {
         let finished = &self.read_back.finished;
         let persisted = self.cursor.persist(&mut *self.journal, finished, is_last);
         match persisted {
-            Ok(()) => self.spec.registry.journal.set_cursor(self.cursor.prefix()),
+            Ok(()) => self.spec.registry.journal.set_finished(self.cursor.count()),
             Err(failure) => self.fail(&failure, ctx),
         }
     }

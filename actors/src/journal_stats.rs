@@ -19,8 +19,8 @@ pub struct JournalStats {
     pub refused: Counter,
     /// Stored events that are to be read back from disk: those of a process before this one, and what came meanwhile.
     pub backlog: Gauge,
-    /// The first event that a crash would have handled again.
-    cursor: AtomicU64,
+    /// Events that a crash would not have handled again.
+    finished: AtomicU64,
     /// Whether the last batch found no room on the disk.
     is_full: AtomicBool,
     /// Whether a write or a sync failed, after which nothing is accepted any more.
@@ -43,13 +43,13 @@ impl JournalStats {
         self.is_sealed.load(Ordering::Relaxed)
     }
 
-    /// The number of the first event that is not written down as finished: a crash now would have it handled again.
-    pub fn cursor(&self) -> u64 {
-        self.cursor.load(Ordering::Relaxed)
+    /// Events, of all that were ever stored, that are written down as finished: a crash has the others handled again.
+    pub fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_cursor(&self, number: u64) {
-        self.cursor.store(number, Ordering::Relaxed);
+    pub(crate) fn set_finished(&self, events: u64) {
+        self.finished.store(events, Ordering::Relaxed);
     }
 
     pub(crate) fn open(&self) {

@@ -261,9 +261,9 @@ fn journal(page: &mut Page, observed: &Observed) {
         one(journal.backlog.get()),
     );
     page.gauge(
-        "veltrix_journal_cursor",
-        "Number of the first event that a crash would have handled again",
-        one(journal.cursor()),
+        "veltrix_journal_finished",
+        "Stored events written down as finished; a crash has the others handled again",
+        one(journal.finished()),
     );
     page.gauge(
         "veltrix_journal_full",
