@@ -162,6 +162,11 @@ impl Outlet {
         self.parcels.is_empty()
     }
 
+    /// Whether what is added now can be sent at once; if not, the owner is told when it can be.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.is_empty() && self.credits.are_left_or_wanted()
+    }
+
     /// Sends what is gathered as far as credits go.
     pub(crate) fn flush(&mut self) {
         while !self.parcels.is_empty() && self.send_if_credited() {}

@@ -64,6 +64,8 @@ pub struct OverflowActor {
     /// What found no room on the disk and waits for it, in order.
     waiting: VecDeque<Deliver>,
     is_full: bool,
+    /// Something went to the sink from memory, and may be in its window.
+    has_passed: bool,
     is_commit_due: bool,
     is_reading: bool,
     is_stopping: bool,
@@ -94,6 +96,7 @@ impl OverflowActor {
             group: Vec::new(),
             waiting: VecDeque::new(),
             is_full: false,
+            has_passed: false,
             is_commit_due: false,
             is_reading: false,
             is_stopping: false,
@@ -162,9 +165,28 @@ impl OverflowActor {
                     for deliver in std::mem::take(&mut actor.waiting) {
                         actor.append(deliver, ctx);
                     }
+                    actor.go_on(ctx);
                 });
+                self.pass_on();
             }
             Err(JournalRefusal::Failed(failure)) => self.fail(&failure.to_string(), ctx),
+        }
+    }
+
+    /// Without room for the log, what waits goes to the sink from memory, once the log has nothing that comes before it.
+    fn pass_on(&mut self) {
+        let is_read = match &self.log {
+            Some(log) => log.read_back.next >= log.journal.end(),
+            None => true,
+        };
+        while self.is_full && is_read && self.outlet.is_clear() {
+            let Some(deliver) = self.waiting.pop_front() else {
+                return;
+            };
+            self.has_passed = true;
+            self.outlet.forward(deliver.batch(), None);
+            self.outlet.flush();
+            drop(deliver.settle());
         }
     }
 
@@ -172,10 +194,19 @@ impl OverflowActor {
         // One that cannot be begun now may be once there is room again; nothing of it is lost.
         self.open(ctx)
             .map_err(|error| JournalRefusal::Full(error.to_string()))?;
-        let Some(log) = &mut self.log else {
-            unreachable!("it was just opened");
-        };
+        let log = self.log.as_mut().expect("it was just opened");
         self.shadows.extend(self.spec.spillway.take_shadows());
+        if std::mem::take(&mut self.has_passed) {
+            for shipment in self.spec.target.window() {
+                let is_known = self
+                    .shadows
+                    .iter()
+                    .any(|known| Arc::ptr_eq(known, &shipment));
+                if !is_known && !shipment.has_shadow() {
+                    self.shadows.push_back(shipment);
+                }
+            }
+        }
         log.check_room(self.spec.bytes_max)?;
         log.shadow(&self.spec.sink, &mut self.shadows)?;
         log.journal.append(&self.spec.sink, deliver.batch())
@@ -356,6 +387,7 @@ impl Handler<OutletReady> for OverflowActor {
     fn handle(&mut self, _: OutletReady, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
         self.outlet.flush();
+        self.pass_on();
         self.go_on(ctx);
     }
 }

@@ -54,6 +54,11 @@ impl Shipment {
         }
     }
 
+    /// Whether the events are in an overflow log as well.
+    pub(crate) fn has_shadow(&self) -> bool {
+        self.shadow.get().is_some()
+    }
+
     /// The receiver is through with all events.
     pub(crate) fn settle(&self) {
         self.is_settled.store(true, Ordering::SeqCst);
