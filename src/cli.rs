@@ -16,7 +16,7 @@ use tracing::level_filters::LevelFilter;
 use crate::admin_client::AdminError;
 use crate::app;
 use crate::components::{Components, Kind};
-use crate::config::{self, Config, Problems};
+use crate::config::{self, Config, Place, Problems};
 use crate::telemetry::{self, LogFormat};
 
 /// Exit code of a bad config.
@@ -120,7 +120,7 @@ impl Cli {
                 allow_faults,
             } => {
                 telemetry::start(self.log_format, self.log_level);
-                match load(&config, components) {
+                match load(&config, components, Place::Here) {
                     Ok((config, _)) if config.faults.is_some() && !allow_faults => {
                         print(&mut io::stderr(), FAULTS_REFUSED);
                         ExitCode::from(BAD_CONFIG)
@@ -150,9 +150,13 @@ impl Cli {
     }
 }
 
-fn load(args: &ConfigArgs, components: &Components) -> Result<(Config, Problems), Problems> {
+fn load(
+    args: &ConfigArgs,
+    components: &Components,
+    place: Place,
+) -> Result<(Config, Problems), Problems> {
     let files = config::locate(&args.files)?;
-    config::load(&files, components, config::environment())
+    config::load(&files, components, place, config::environment())
 }
 
 fn validate(
@@ -161,7 +165,7 @@ fn validate(
     deny_warnings: bool,
     output: OutputFormat,
 ) -> ExitCode {
-    let (is_valid, has_faults, problems) = match load(args, components) {
+    let (is_valid, has_faults, problems) = match load(args, components, Place::Here) {
         Ok((config, warnings)) => (
             !deny_warnings || warnings.is_empty(),
             config.faults.is_some(),

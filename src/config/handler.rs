@@ -1,6 +1,6 @@
 //! The `handlers` section: what is done with events.
 
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use super::{
     bounded::WholeNumber,
     decode::decode_what_is_valid,
     event_key::EventKey,
-    expression::Expression,
+    expression::{Expression, Purpose},
     one_or_many::OneOrMany,
     path::KeyPath,
     problems::Reporter,
@@ -160,25 +160,30 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
     let (shared, options) = section::split(value, &SHARED_KEYS);
     let kind = section::kind(&components.handlers, "handler", value, &path, reporter);
     let (raw, _) = decode_what_is_valid::<RawHandler>(&shared, &path, &[], reporter);
-    let when_text = raw.as_ref().and_then(|raw| raw.when.clone());
-    let when = when_text.map(|text| {
-        Expression::check(
-            text,
-            path.key("when"),
-            components.check_expression,
-            reporter,
-        )
-    });
+    let when = raw.as_ref().and_then(|raw| raw.when.clone());
+    let takes_when = Cell::new(false);
     let section = Section {
         name,
         path: &path,
         options,
         shared: &SHARED_KEYS,
-        when: when.iter().flatten().next().map(|when| when.text.as_str()),
+        when: when.as_deref(),
+        takes_when: &takes_when,
         envelope: None,
         reporter,
     };
     let factory = section::prepare(kind, section);
+    let when = when.map(|text| {
+        let path = path.key("when");
+        match takes_when.get() {
+            // the component has compiled it, and has no factory if it is wrong
+            true => Some(Expression { text, path }),
+            false => {
+                let check = components.check_expression;
+                Expression::check(text, path, Purpose::Condition, check, reporter)
+            }
+        }
+    });
     let raw = raw?;
     let emits = match value.get("emit").and_then(Value::as_str) {
         Some(emitted) => Emits::Type(emitted.to_owned()),
@@ -235,7 +240,30 @@ fn patterns(on: &OneOrMany, path: &KeyPath, reporter: &Reporter) -> Option<Vec<T
             }
         }
     }
+    warn_of_shadowed(&found, on, path, reporter);
     (!found.is_empty()).then_some(found)
+}
+
+/// Warns of patterns that another one stands for as well.
+fn warn_of_shadowed(found: &[TypePattern], on: &OneOrMany, path: &KeyPath, reporter: &Reporter) {
+    let wide: Vec<&TypePattern> = found
+        .iter()
+        .filter(|pattern| !pattern.is_one_type())
+        .collect();
+    for pattern in found {
+        let by = wide
+            .iter()
+            .find(|wide| **wide != pattern && wide.covers(pattern));
+        let at = on
+            .items(path)
+            .into_iter()
+            .find(|(text, _)| *text == pattern.as_str());
+        if let (Some(by), Some((_, at))) = (by, at) {
+            let message =
+                format!("`{path}`: `{pattern}` changes nothing, since `{by}` stands for it too");
+            reporter.warn_value(&at, message, None);
+        }
+    }
 }
 
 fn targets(to: &OneOrMany, path: &KeyPath, context: Context<'_>) -> Option<Vec<Target>> {

@@ -287,6 +287,17 @@ impl Reporter {
         );
     }
 
+    /// A warning about the value at `path`.
+    pub(crate) fn warn_value(
+        &self,
+        path: &KeyPath,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        let origin = self.origins.value(path);
+        self.report(Severity::Warning, path, origin, message.into(), help);
+    }
+
     pub(crate) fn schema<T: JsonSchema>(&self) -> Rc<Schema> {
         let mut schemas = self.schemas.borrow_mut();
         Rc::clone(

@@ -4,8 +4,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
+    arrivals::{self, Arrivals},
     dead_letters::{DeadLettersConfig, RawDeadLetters},
     decode::decode_what_is_valid,
+    disk,
     faults::{self, FaultsConfig, RawFaults},
     handler::{self, HandlerConfig},
     journal::{JournalConfig, RawJournal},
@@ -55,6 +57,15 @@ pub struct Config {
     pub tests: Vec<TestCase>,
 }
 
+/// Whose paths are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// This machine's, with this user's permissions: the config is to run here, so they must be writable.
+    Here,
+    /// Another's: the config is only read.
+    Elsewhere,
+}
+
 /// What the validation of a component may look at beside its own section.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
@@ -82,9 +93,10 @@ impl Context<'_> {
 pub(crate) fn validate(
     tree: Tree,
     components: &Components,
+    place: Place,
 ) -> Result<(Config, Problems), Problems> {
     let reporter = Reporter::new(tree.origins);
-    let config = build(tree.value, components, &reporter).map(|config| Config {
+    let config = build(tree.value, components, place, &reporter).map(|config| Config {
         version: tree.version,
         written: tree.written,
         ..config
@@ -95,7 +107,12 @@ pub(crate) fn validate(
     }
 }
 
-fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Option<Config> {
+fn build(
+    mut tree: Value,
+    components: &Components,
+    place: Place,
+    reporter: &Reporter,
+) -> Option<Config> {
     unsupported::refuse(&mut tree, reporter);
     unknown_sections(&tree, reporter);
     let service: Option<RawService> = section(&tree, "service", reporter);
@@ -144,6 +161,9 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
     let tests = tests(&tree, &raw_sources, &raw_handlers, context);
     let valid_handlers: Vec<HandlerConfig> = handlers.iter().flatten().cloned().collect();
     wiring::loops(&valid_handlers, reporter);
+    if place == Place::Here {
+        disk::check(service.as_ref(), &raw_sinks, faults.as_ref(), reporter);
+    }
     if !reporter.has_errors() {
         // beside errors such warnings mislead: a misspelt name leaves the right one unused
         wiring::unused_sinks(
@@ -156,6 +176,8 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
             let message = "the config has no handlers, so every event is unmatched";
             reporter.warn(&KeyPath::of(["handlers"]), message, None);
         }
+        let sources = pairs(&sources, &raw_sources);
+        warn_of_arrivals(&sources, &pairs(&handlers, &raw_handlers), reporter);
     }
     Some(Config {
         service: service?,
@@ -171,6 +193,27 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         faults,
         tests,
     })
+}
+
+/// Valid components, each with its section.
+fn pairs<'a, T>(valid: &'a [Option<T>], raw: &[(&str, &'a Value)]) -> Vec<(&'a T, &'a Value)> {
+    let all = valid.iter().zip(raw);
+    all.filter_map(|(valid, (_, value))| Some((valid.as_ref()?, *value)))
+        .collect()
+}
+
+/// Warns of handlers, patterns and keys that no event fits.
+fn warn_of_arrivals(
+    sources: &[(&SourceConfig, &Value)],
+    handlers: &[(&HandlerConfig, &Value)],
+    reporter: &Reporter,
+) {
+    arrivals::warn_of_never(handlers, reporter);
+    arrivals::warn_of_renamed_keys(handlers, reporter);
+    if let Some(found) = Arrivals::find(sources, handlers) {
+        found.warn_of_unreached(handlers, reporter);
+        found.warn_of_missing_keys(handlers, reporter);
+    }
 }
 
 /// The names of all sinks, valid or not.

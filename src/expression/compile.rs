@@ -9,6 +9,7 @@ use super::error::ExpressionError;
 use super::locate::{NodeId, PathTrie};
 use super::lower::Lowering;
 use super::path::Segment;
+use super::static_type::{self, StaticType};
 use crate::deep_stack;
 
 /// The longest expression, in bytes.
@@ -50,6 +51,47 @@ impl Compiler {
                 calls_cel: false,
             },
         }
+    }
+
+    /// Compiles what must be a bool.
+    pub(crate) fn compile_condition(&mut self, text: &str) -> Result<Expression, ExpressionError> {
+        let expression = self.compile(text)?;
+        match self.static_type(&expression)? {
+            None | Some(StaticType::Bool) => Ok(expression),
+            Some(other) => {
+                let message = format!(
+                    "a condition must be a bool, and this is {}",
+                    other.in_words()
+                );
+                Err(ExpressionError::new(message))
+            }
+        }
+    }
+
+    /// Compiles what an envelope makes an attribute of: a string, a number or a bool.
+    pub(crate) fn compile_attribute(&mut self, text: &str) -> Result<Expression, ExpressionError> {
+        let expression = self.compile(text)?;
+        match self.static_type(&expression)? {
+            None | Some(StaticType::Text | StaticType::Number | StaticType::Bool) => Ok(expression),
+            Some(other) => {
+                let what = other.in_words();
+                let message = format!(
+                    "an attribute must be a string, a number or a bool, and this is {what}"
+                );
+                Err(ExpressionError::new(message))
+            }
+        }
+    }
+
+    fn static_type(&self, expression: &Expression) -> Result<Option<StaticType>, ExpressionError> {
+        static_type::of(&expression.root, &self.slots.slots).map_err(ExpressionError::new)
+    }
+
+    /// Compiles what may be anything; operators that can never work are refused all the same.
+    pub(crate) fn compile_value(&mut self, text: &str) -> Result<Expression, ExpressionError> {
+        let expression = self.compile(text)?;
+        self.static_type(&expression)?;
+        Ok(expression)
     }
 
     pub(crate) fn compile(&mut self, text: &str) -> Result<Expression, ExpressionError> {
