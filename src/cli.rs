@@ -23,6 +23,7 @@ use crate::telemetry::{self, LogFormat};
 pub(crate) const BAD_CONFIG: u8 = 78;
 
 const FAULTS_REFUSED: &str = "error: faults are configured; pass --allow-faults to run with them\n";
+const WARNINGS_DENIED: &str = "error: warnings are denied (--deny-warnings)\n";
 const FAULTS_NOTED: &str = "note: faults are configured; `veltrix run` needs --allow-faults\n";
 
 /// The central event processor: sources, a router, supervised handlers and sinks, wired from a config.
@@ -89,7 +90,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigArgs {
-    /// A config file or glob; later ones override earlier ones. Without it: VELTRIX_CONFIG, then
+    /// A config file, a directory of them, or a glob; later ones override earlier ones. Without it: VELTRIX_CONFIG, then
     /// ./config/veltrix.yaml, then /etc/veltrix/veltrix.yaml.
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub(crate) files: Vec<String>,
@@ -182,6 +183,9 @@ fn validate(
     }
     if has_faults && output == OutputFormat::Text {
         print(&mut io::stdout(), FAULTS_NOTED);
+    }
+    if deny_warnings && !is_valid && !problems.has_errors() && output == OutputFormat::Text {
+        print(&mut io::stdout(), WARNINGS_DENIED);
     }
     match is_valid {
         true => ExitCode::SUCCESS,

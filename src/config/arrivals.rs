@@ -178,13 +178,21 @@ impl Arrivals {
             let message = format!(
                 "`{path}`: no event that comes to the handler has a `{text}`, so all share one lane"
             );
-            let noun = match config.key {
-                EventKey::Data(_) => "members of their `data`",
-                _ => "their extensions",
+            let prefix = match config.key {
+                EventKey::Data(_) => "data.",
+                _ => "",
             };
-            let carried: Vec<&str> = carried.into_iter().collect();
-            let wanted = text.strip_prefix("data.").unwrap_or(&text);
-            reporter.warn_value(&path, message, Some(suggest::help(wanted, noun, &carried)));
+            let carried: Vec<String> = carried
+                .into_iter()
+                .map(|name| format!("{prefix}{name}"))
+                .collect();
+            let carried: Vec<&str> = carried.iter().map(String::as_str).collect();
+            let help = match carried[..] {
+                [] => "they have no extensions".to_owned(),
+                _ => suggest::help(&text, "they carry", &carried)
+                    .replace("they carry are", "they carry"),
+            };
+            reporter.warn_value(&path, message, Some(help));
         }
     }
 }

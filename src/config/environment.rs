@@ -113,11 +113,7 @@ fn parse(text: &str) -> Node {
     if !text.starts_with(['[', '{']) {
         return scalar(Scalar::parse(text));
     }
-    let file = SourceFile {
-        name: String::new(),
-        text: text.to_owned(),
-        rank: 0,
-    };
+    let file = SourceFile::new(String::new(), text.to_owned(), 0);
     match yaml::parse(&Arc::new(file)) {
         (Some(node), problems) if problems.is_empty() => node,
         _ => scalar(Scalar::Text(text.to_owned())),

@@ -184,7 +184,10 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
             }
         }
     });
-    let raw = raw?;
+    let Some(raw) = raw else {
+        check_what_is_there(value, &path, takes_when.get(), context);
+        return None;
+    };
     let emits = match value.get("emit").and_then(Value::as_str) {
         Some(emitted) => Emits::Type(emitted.to_owned()),
         None if PASSING.contains(&raw.kind.as_str()) => Emits::Same,
@@ -214,6 +217,28 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
         supervision: supervision.unwrap_or_else(|| defaults.clone()),
         factory: factory?,
     })
+}
+
+/// Reports what is wrong with the keys of a handler that lacks others.
+fn check_what_is_there(value: &Value, path: &KeyPath, takes_when: bool, context: Context<'_>) {
+    let Context {
+        components,
+        reporter,
+        ..
+    } = context;
+    let texts = |key: &str| OneOrMany::deserialize(value.get(key)?).ok();
+    let text = |key: &str| value.get(key).and_then(Value::as_str);
+    if let Some(on) = texts("on") {
+        patterns(&on, &path.key("on"), reporter);
+    }
+    if let Some(to) = texts("to") {
+        targets(&to, &path.key("to"), context);
+    }
+    event_key(text("key"), &path.key("key"), reporter);
+    if let Some(when) = text("when").filter(|_| !takes_when) {
+        let (at, check) = (path.key("when"), components.check_expression);
+        Expression::check(when.to_owned(), at, Purpose::Condition, check, reporter);
+    }
 }
 
 fn patterns(on: &OneOrMany, path: &KeyPath, reporter: &Reporter) -> Option<Vec<TypePattern>> {

@@ -11,6 +11,7 @@ mod disk;
 mod document;
 mod environment;
 mod event_key;
+mod excerpt;
 mod expression;
 mod faults;
 mod files;
@@ -28,6 +29,8 @@ mod path;
 mod problems;
 mod routing;
 mod schema;
+mod secret;
+mod secret_places;
 mod section;
 mod service;
 mod sink;
@@ -67,6 +70,7 @@ pub use self::{
     path::{KeyPath, Step},
     problems::{Problem, Problems, Severity},
     routing::Unmatched,
+    secret::Secret,
     section::Section,
     service::{AdminConfig, ServiceConfig, Workers},
     sink::SinkConfig,

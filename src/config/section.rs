@@ -80,10 +80,19 @@ impl Section<'_> {
 impl Section<'_> {
     /// Where an option or a shared key stands.
     fn place(&self, key: &str) -> KeyPath {
-        match self.shared.contains(&key) {
-            true => self.path.key(key),
-            false => self.path.join(&KeyPath::resolve_dotted(&self.options, key)),
+        if self.shared.contains(&key) {
+            return self.path.key(key);
         }
+        // `remove[2]`, which no key of a mapping is called
+        let item = key.strip_suffix(']').and_then(|text| text.rsplit_once('['));
+        let item = item.and_then(|(list, index)| Some((list, index.parse::<usize>().ok()?)));
+        let place = match item {
+            Some((list, index)) if self.options[list].is_array() => {
+                KeyPath::of([list]).index(index)
+            }
+            _ => KeyPath::resolve_dotted(&self.options, key),
+        };
+        self.path.join(&place)
     }
 }
 

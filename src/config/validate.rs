@@ -95,7 +95,7 @@ pub(crate) fn validate(
     components: &Components,
     place: Place,
 ) -> Result<(Config, Problems), Problems> {
-    let reporter = Reporter::new(tree.origins);
+    let reporter = Reporter::new(tree.origins, tree.problems);
     let config = build(tree.value, components, place, &reporter).map(|config| Config {
         version: tree.version,
         written: tree.written,
@@ -300,7 +300,15 @@ fn section<T: DeserializeOwned + schemars::JsonSchema>(
 fn unknown_sections(tree: &Value, reporter: &Reporter) {
     let valid = SECTIONS.map(str::to_owned);
     for key in tree.as_object().into_iter().flatten().map(|(key, _)| key) {
-        if !SECTIONS.contains(&key.as_str()) {
+        if key == "templates" {
+            let help = "YAML has anchors for what repeats: `x-patient: &patient { attempts: 9 }` at the top level, and where it is needed \
+                        `supervision: *patient`, or `<<: *patient` among other keys";
+            reporter.key(
+                &KeyPath::ROOT.key(key),
+                "there are no `templates`",
+                Some(help.to_owned()),
+            );
+        } else if !SECTIONS.contains(&key.as_str()) {
             message::unknown_key(reporter, &KeyPath::ROOT, key, &valid, &[]);
         }
     }

@@ -169,7 +169,40 @@ fn parse_error(errors: ParseErrors) -> ExpressionError {
         _ => None,
     };
     ExpressionError {
-        message: first.msg,
+        message: in_words(&first.msg),
         position,
+    }
+}
+
+/// What CEL's parser says, in words for people who do not know its grammar.
+fn in_words(message: &str) -> String {
+    let text = message.strip_prefix("Syntax error: ").unwrap_or(message);
+    let quoted = |text: &str| match text.trim().trim_matches('\'') {
+        "<EOF>" => None,
+        token => Some(format!("`{token}`")),
+    };
+    let unexpected = |token: &str| match quoted(token) {
+        Some(token) => format!("{token} is not expected here"),
+        None => "the expression ends too early".to_owned(),
+    };
+    let (what, rest) = text.split_once(' ').unwrap_or((text, ""));
+    match (what, rest.split_once(" at ")) {
+        ("missing", Some((wanted, token))) => {
+            let before = quoted(token).map_or_else(
+                || " at the end".to_owned(),
+                |token| format!(" before {token}"),
+            );
+            format!("{} is missing{before}", quoted(wanted).unwrap_or_default())
+        }
+        ("mismatched" | "extraneous", _) => {
+            let token = rest.strip_prefix("input ").unwrap_or(rest);
+            unexpected(token.split(" expecting ").next().unwrap_or(token))
+        }
+        ("no", _) => unexpected(
+            rest.strip_prefix("viable alternative at input ")
+                .unwrap_or(rest),
+        ),
+        ("token", _) => unexpected(rest.strip_prefix("recognition error at: ").unwrap_or(rest)),
+        _ => text.to_owned(),
     }
 }
