@@ -43,8 +43,11 @@ pub(crate) fn layers(
             .last()
             .is_some_and(|last| last.eq_ignore_ascii_case("type"))
     });
-    let mut below = below.clone();
     let mut layers = Vec::new();
+    if overrides.is_empty() {
+        return layers;
+    }
+    let mut below = below.clone();
     for (name, levels, value) in overrides {
         if levels.len() > MAX_LEVELS || levels.iter().any(|level| level.is_empty()) {
             let message = format!("environment variable {name} names no config key");

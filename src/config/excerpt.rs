@@ -4,7 +4,10 @@ use std::fmt;
 
 use unicode_width::UnicodeWidthChar;
 
-use super::origins::{SourceFile, Span};
+use super::{
+    origins::{SourceFile, Span},
+    secret_places::is_reference,
+};
 
 /// Characters of a source line shown at most.
 const MAX_SHOWN_LINE: usize = 160;
@@ -106,7 +109,12 @@ fn hidden(line: &str, file: &SourceFile, number: usize) -> Vec<(usize, usize)> {
     let mut found = credentials(line);
     if let Some(secrets) = file.secrets.get() {
         let on_line = secrets.spans.iter().filter(|span| span.line == number);
-        found.extend(on_line.map(|span| (span.column - 1, span.column - 1 + span.length)));
+        let places = on_line.map(|span| (span.column - 1, span.column - 1 + span.length));
+        found.extend(places.filter(|(start, end)| {
+            let written: String = line.chars().skip(*start).take(end - start).collect();
+            // where it comes from may be shown
+            !is_reference(written.trim_matches(['"', '\'']))
+        }));
         for text in &secrets.texts {
             let places = line.match_indices(text.as_str());
             found.extend(places.map(|(at, text)| (characters(at), characters(at + text.len()))));

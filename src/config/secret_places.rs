@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     layers::Layer,
-    origins::{FileSecrets, Origin, OriginChildren, OriginNode, Origins, SourceFile},
+    origins::{FileSecrets, Origin, OriginChildren, OriginNode, Origins, SourceFile, Span},
     path::{KeyPath, Step},
     schema::{SchemaAt, Schemas},
 };
@@ -112,6 +112,9 @@ impl Search {
         match (&node.children, &node.origin) {
             (OriginChildren::Map(map), _) => {
                 for (key, node) in map {
+                    if let (true, Origin::File { file, key, .. }) = (at.is_secret(), &node.origin) {
+                        key.iter().for_each(|key| self.hide(file, *key));
+                    }
                     self.spans(node, at.step(&Step::Key(key.clone())));
                 }
             }
@@ -121,18 +124,16 @@ impl Search {
                 }
             }
             (OriginChildren::None, Origin::File { file, value, .. }) if at.is_secret() => {
-                let line = file.text.lines().nth(value.line - 1).unwrap_or_default();
-                let written = line.chars().skip(value.column - 1).take(value.length);
-                let written: String = written.collect();
-                if !is_reference(written.trim_matches(['"', '\''])) {
-                    let entry = self.by_file.entry(file.rank);
-                    let (_, secrets) =
-                        entry.or_insert_with(|| (Arc::clone(file), FileSecrets::default()));
-                    secrets.spans.push(*value);
-                }
+                self.hide(file, *value);
             }
             (OriginChildren::None, _) => {}
         }
+    }
+
+    fn hide(&mut self, file: &Arc<SourceFile>, span: Span) {
+        let entry = self.by_file.entry(file.rank);
+        let (_, secrets) = entry.or_insert_with(|| (Arc::clone(file), FileSecrets::default()));
+        secrets.spans.push(span);
     }
 
     fn finish(self, origins: &mut Origins) {
@@ -155,7 +156,7 @@ impl Search {
 }
 
 /// Whether all that could be secret comes from outside: `Bearer ${env:TOKEN}`.
-fn is_reference(text: &str) -> bool {
+pub(crate) fn is_reference(text: &str) -> bool {
     let Some((before, rest)) = text.split_once("${") else {
         return false;
     };

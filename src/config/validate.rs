@@ -159,25 +159,17 @@ fn build(
     wiring::listeners(&raw_sources, service.as_ref(), reporter);
     wiring::file_paths(&raw_sinks, reporter);
     let tests = tests(&tree, &raw_sources, &raw_handlers, context);
-    let valid_handlers: Vec<HandlerConfig> = handlers.iter().flatten().cloned().collect();
+    let valid_handlers = pairs(&handlers, &raw_handlers);
     wiring::loops(&valid_handlers, reporter);
     if place == Place::Here {
         disk::check(service.as_ref(), &raw_sinks, faults.as_ref(), reporter);
     }
     if !reporter.has_errors() {
         // beside errors such warnings mislead: a misspelt name leaves the right one unused
-        wiring::unused_sinks(
-            &sink_names,
-            &raw_handlers,
-            &[unmatched_sink, copies_sink],
-            reporter,
-        );
-        if raw_handlers.is_empty() && unmatched_sink.is_none() {
-            let message = "the config has no handlers, so every event is unmatched";
-            reporter.warn(&KeyPath::of(["handlers"]), message, None);
-        }
-        let sources = pairs(&sources, &raw_sources);
-        warn_of_arrivals(&sources, &pairs(&handlers, &raw_handlers), reporter);
+        let elsewhere = [unmatched_sink, copies_sink];
+        wiring::unused_sinks(&sink_names, &raw_handlers, &elsewhere, reporter);
+        let valid_sources = pairs(&sources, &raw_sources);
+        warn_of_arrivals(&valid_sources, &valid_handlers, unmatched_sink, reporter);
     }
     Some(Config {
         service: service?,
@@ -206,8 +198,13 @@ fn pairs<'a, T>(valid: &'a [Option<T>], raw: &[(&str, &'a Value)]) -> Vec<(&'a T
 fn warn_of_arrivals(
     sources: &[(&SourceConfig, &Value)],
     handlers: &[(&HandlerConfig, &Value)],
+    unmatched_sink: Option<&str>,
     reporter: &Reporter,
 ) {
+    if handlers.is_empty() && unmatched_sink.is_none() {
+        let message = "the config has no handlers, so every event is unmatched";
+        reporter.warn(&KeyPath::of(["handlers"]), message, None);
+    }
     arrivals::warn_of_never(handlers, reporter);
     arrivals::warn_of_renamed_keys(handlers, reporter);
     if let Some(found) = Arrivals::find(sources, handlers) {
