@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::cli::ConfigArgs;
 use crate::components::Components;
-use crate::config::{self, Problems};
+use crate::config::{self, Place, Problems};
 use crate::http_client::{Answer, Endpoint, HeaderOptions, HttpClient};
 
 /// Time for an answer of the admin server, body included.
@@ -82,7 +82,7 @@ impl AdminClient {
             return Self::at(url);
         }
         let files = config::locate(&args.config.files).map_err(AdminError::BadConfig)?;
-        let (config, _) = config::load(&files, components, config::environment())
+        let (config, _) = config::load(&files, components, Place::Elsewhere, config::environment())
             .map_err(AdminError::BadConfig)?;
         let files: Vec<String> = files
             .iter()

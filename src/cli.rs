@@ -17,13 +17,14 @@ use tracing::level_filters::LevelFilter;
 use crate::admin_client::AdminError;
 use crate::app;
 use crate::components::{Components, Kind};
-use crate::config::{self, Config, Problems};
+use crate::config::{self, Config, Place, Problems};
 use crate::telemetry::{self, LogFormat};
 
 /// Exit code of a bad config.
 pub(crate) const BAD_CONFIG: u8 = 78;
 
 const FAULTS_REFUSED: &str = "error: faults are configured; pass --allow-faults to run with them\n";
+const WARNINGS_DENIED: &str = "error: warnings are denied (--deny-warnings)\n";
 const FAULTS_NOTED: &str = "note: faults are configured; `veltrix run` needs --allow-faults\n";
 
 /// The central event processor: sources, a router, supervised handlers and sinks, wired from a config.
@@ -93,7 +94,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigArgs {
-    /// A config file or glob; later ones override earlier ones. Without it: VELTRIX_CONFIG, then
+    /// A config file, a directory of them, or a glob; later ones override earlier ones. Without it: VELTRIX_CONFIG, then
     /// ./config/veltrix.yaml, then /etc/veltrix/veltrix.yaml.
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub(crate) files: Vec<String>,
@@ -124,7 +125,7 @@ impl Cli {
                 allow_faults,
             } => {
                 telemetry::start(self.log_format, self.log_level);
-                match load(&config, components) {
+                match load(&config, components, Place::Here) {
                     Ok((config, _)) if config.faults.is_some() && !allow_faults => {
                         print(&mut io::stderr(), FAULTS_REFUSED);
                         ExitCode::from(BAD_CONFIG)
@@ -158,9 +159,13 @@ impl Cli {
     }
 }
 
-fn load(args: &ConfigArgs, components: &Components) -> Result<(Config, Problems), Problems> {
+fn load(
+    args: &ConfigArgs,
+    components: &Components,
+    place: Place,
+) -> Result<(Config, Problems), Problems> {
     let files = config::locate(&args.files)?;
-    config::load(&files, components, config::environment())
+    config::load(&files, components, place, config::environment())
 }
 
 fn validate(
@@ -169,7 +174,7 @@ fn validate(
     deny_warnings: bool,
     output: OutputFormat,
 ) -> ExitCode {
-    let (is_valid, has_faults, problems) = match load(args, components) {
+    let (is_valid, has_faults, problems) = match load(args, components, Place::Here) {
         Ok((config, warnings)) => (
             !deny_warnings || warnings.is_empty(),
             config.faults.is_some(),
@@ -186,6 +191,9 @@ fn validate(
     }
     if has_faults && output == OutputFormat::Text {
         print(&mut io::stdout(), FAULTS_NOTED);
+    }
+    if deny_warnings && !is_valid && !problems.has_errors() && output == OutputFormat::Text {
+        print(&mut io::stdout(), WARNINGS_DENIED);
     }
     match is_valid {
         true => ExitCode::SUCCESS,

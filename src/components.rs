@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use schemars::Schema;
 
-use crate::config::Section;
+use crate::config::{CheckExpression, Section};
 
 pub use veltrix_actors::{HandlerFactory, SinkFactory, SourceFactory};
 
@@ -32,7 +32,7 @@ pub struct Components {
     /// Where results go.
     pub sinks: Vec<Kind<dyn SinkFactory>>,
     /// Compiles a CEL expression and tells what is wrong with it.
-    pub check_expression: fn(&str) -> Result<(), String>,
+    pub check_expression: CheckExpression,
 }
 
 impl Components {

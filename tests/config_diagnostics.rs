@@ -533,7 +533,7 @@ const FILES: &[(&str, &str, &str, &str)] = &[
         "v.json",
         "{ \"sources\": { \"in\": { \"type\": \"stdin\", } } }",
         "v.json:1:41: error: not valid JSON: key must be a string",
-        "",
+        "keys stand in double quotes, and no comma follows the last entry",
     ),
     (
         "v.json",

@@ -3,6 +3,7 @@
 #[path = "support/config.rs"]
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
 use std::{path::PathBuf, time::Duration};
 
 use support::load;
@@ -345,6 +346,7 @@ fn placeholders_are_filled_in() {
     let directory = tempfile::tempdir().unwrap();
     let secret = directory.path().join("name");
     std::fs::write(&secret, "from-file\n").unwrap();
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
     let cases = [
         ("${env:NAME}", "from-environment".to_owned()),
         ("a-${env:NAME}-z", "a-from-environment-z".to_owned()),
@@ -373,7 +375,7 @@ fn what_placeholders_gave_is_never_shown() {
     }
     let text = format!("service: {{ max_hops: \"${{env:N}}\" }}\n{BASE}");
     let text = refused(&[("v.yaml", &text)], &[("N", "0")]);
-    let expected = "v.yaml:1:22: error: `service.max_hops` must be a whole number from 1 to 1000; what `${...}` gave is something else";
+    let expected = "v.yaml:1:22: error: `service.max_hops` must be a whole number from 1 to 1000; its value, which is not shown, is something else";
     assert!(text.starts_with(expected), "{text}");
 }
 
@@ -616,4 +618,45 @@ fn problems_are_told_to_programs_as_json() {
             .starts_with("did you mean `name`?")
     );
     assert!(problem["file"].as_str().unwrap().ends_with("v.yaml"));
+}
+
+#[test]
+fn anchors_repeat_what_stands_once_and_errors_point_there() {
+    let text = r#"
+x-patient: &patient { attempts: 9, deadline: 5s }
+x-caller: &caller
+  type: http
+  to: out
+  supervision: { <<: *patient, deadline: 9s }
+sources: { in: { type: stdin } }
+handlers:
+  a: { <<: *caller, on: a, url: "http://h/a" }
+  b: { <<: *caller, on: b, url: "http://h/b", supervision: *patient }
+sinks: { out: { type: blackhole } }
+"#;
+    let config = valid(&[("v.yaml", text)], &[]);
+    let found: Vec<_> = config
+        .handlers
+        .iter()
+        .map(|handler| {
+            let deadline = handler.supervision.deadline.unwrap().as_secs();
+            (
+                handler.kind.as_str(),
+                handler.supervision.attempts,
+                deadline,
+            )
+        })
+        .collect();
+    assert_eq!(found, [("http", 9, 9), ("http", 9, 5)]);
+
+    let text = refused(
+        &[("v.yaml", &text.replace("attempts: 9", "attempts: 0"))],
+        &[],
+    );
+    for handler in ["a", "b"] {
+        let expected = format!(
+            "v.yaml:2:33: error: `handlers.{handler}.supervision.attempts` must be a whole number of at least 1, not the number 0\n"
+        );
+        assert!(text.contains(&expected), "{text}");
+    }
 }

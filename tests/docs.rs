@@ -4,6 +4,8 @@
 mod limits;
 #[path = "docs/links.rs"]
 mod links;
+#[path = "docs/options.rs"]
+mod options;
 #[path = "docs/reference.rs"]
 mod reference;
 #[path = "docs/schema.rs"]

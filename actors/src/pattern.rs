@@ -108,6 +108,26 @@ impl TypePattern {
         parts.next().is_none()
     }
 
+    /// Whether it stands for one type only.
+    pub fn is_one_type(&self) -> bool {
+        self.segments()
+            .all(|segment| matches!(segment, Segment::Literal(_)))
+    }
+
+    /// Whether it matches every type that `other` matches.
+    pub fn covers(&self, other: &Self) -> bool {
+        let mut others = other.segments();
+        for segment in self.segments() {
+            match (segment, others.next()) {
+                (Segment::Rest, covered) => return covered.is_some(),
+                (Segment::Any, Some(Segment::Literal(_) | Segment::Any)) => {}
+                (Segment::Literal(wanted), Some(Segment::Literal(text))) if wanted == text => {}
+                _ => return false,
+            }
+        }
+        others.next().is_none()
+    }
+
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -126,6 +146,41 @@ mod tests {
 
     fn matches(pattern: &str, event_type: &str) -> bool {
         TypePattern::parse(pattern).unwrap().matches(event_type)
+    }
+
+    #[test]
+    fn a_pattern_covers_what_matches_nothing_else() {
+        let covers = |a: &str, b: &str| {
+            TypePattern::parse(a)
+                .unwrap()
+                .covers(&TypePattern::parse(b).unwrap())
+        };
+        for (a, b) in [
+            (">", "a"),
+            (">", "a.*"),
+            (">", ">"),
+            ("a.>", "a.b"),
+            ("a.>", "a.*.c"),
+            ("a.>", "a.>"),
+            ("a.*", "a.b"),
+            ("*.*", "a.*"),
+            ("*.>", "a.>"),
+            ("a", "a"),
+        ] {
+            assert!(covers(a, b), "{a} {b}");
+        }
+        for (a, b) in [
+            ("a", "*"),
+            ("a.*", "a.>"),
+            ("a.>", "a"),
+            ("a.>", ">"),
+            ("*.>", ">"),
+            ("a.*", "a.b.c"),
+            ("a.b", "a.*"),
+            ("a.*.c", "a.>"),
+        ] {
+            assert!(!covers(a, b), "{a} {b}");
+        }
     }
 
     #[test]

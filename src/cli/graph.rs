@@ -15,6 +15,7 @@ use veltrix_actors::{Segment, TypePattern};
 
 use super::{BAD_CONFIG, ConfigArgs, load, print};
 use crate::components::Components;
+use crate::config::Place;
 use wiring::Wiring;
 
 /// Which config, how much of it, and in which form.
@@ -42,7 +43,7 @@ enum Format {
 impl Graph {
     /// Prints it, or what is wrong with the config.
     pub(super) fn run(self, components: &Components) -> ExitCode {
-        let config = match load(&self.config, components) {
+        let config = match load(&self.config, components, Place::Elsewhere) {
             Ok((config, _)) => config,
             Err(problems) => {
                 print(&mut io::stderr(), &problems.to_string());

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::{BAD_CONFIG, ConfigArgs, load, print};
 use crate::components::Components;
-use crate::config::Config;
+use crate::config::{Config, Place};
 use crate::testbed;
 
 /// Which tests, and where the report goes.
@@ -27,7 +27,7 @@ pub(super) struct Test {
 impl Test {
     /// Runs them: 0 if all pass, 1 if one fails or there is none.
     pub(super) fn run(self, components: &Components) -> ExitCode {
-        match load(&self.config, components) {
+        match load(&self.config, components, Place::Elsewhere) {
             Ok((config, _)) => self.run_all(&config),
             Err(problems) => {
                 print(&mut io::stderr(), &problems.to_string());

@@ -121,6 +121,8 @@ impl Document {
             "type": "object",
             "additionalProperties": false,
             "properties": sections,
+            // a place for what YAML anchors name
+            "patternProperties": { "^x-": {} },
             "$defs": self.definitions,
         })
     }

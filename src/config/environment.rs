@@ -43,8 +43,11 @@ pub(crate) fn layers(
             .last()
             .is_some_and(|last| last.eq_ignore_ascii_case("type"))
     });
-    let mut below = below.clone();
     let mut layers = Vec::new();
+    if overrides.is_empty() {
+        return layers;
+    }
+    let mut below = below.clone();
     for (name, levels, value) in overrides {
         if levels.len() > MAX_LEVELS || levels.iter().any(|level| level.is_empty()) {
             let message = format!("environment variable {name} names no config key");
@@ -113,11 +116,7 @@ fn parse(text: &str) -> Node {
     if !text.starts_with(['[', '{']) {
         return scalar(Scalar::parse(text));
     }
-    let file = SourceFile {
-        name: String::new(),
-        text: text.to_owned(),
-        rank: 0,
-    };
+    let file = SourceFile::new(String::new(), text.to_owned(), 0);
     match yaml::parse(&Arc::new(file)) {
         (Some(node), problems) if problems.is_empty() => node,
         _ => scalar(Scalar::Text(text.to_owned())),

@@ -5,7 +5,19 @@ use serde::Deserialize;
 
 use super::{path::KeyPath, problems::Reporter};
 
-/// A CEL expression whose syntax is checked.
+/// What an expression is for, which decides what it can read and what it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A bool over an event.
+    Condition,
+    /// A string, a number or a bool over `line`.
+    Attribute,
+}
+
+/// Compiles an expression and tells what is wrong with it.
+pub type CheckExpression = fn(&str, Purpose) -> Result<(), String>;
+
+/// A CEL expression that is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expression {
     /// As it was written.
@@ -15,14 +27,15 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// Checks the syntax; `None` after it has been reported.
+    /// Checks the text; `None` after a problem has been reported.
     pub(crate) fn check(
         text: String,
         path: KeyPath,
-        check: fn(&str) -> Result<(), String>,
+        purpose: Purpose,
+        check: CheckExpression,
         reporter: &Reporter,
     ) -> Option<Self> {
-        match check(&text) {
+        match check(&text, purpose) {
             Ok(()) => Some(Self { text, path }),
             Err(why) => {
                 reporter.value(&path, format!("`{path}`: {why}"), None);
@@ -69,11 +82,12 @@ impl RawEnvelope {
     pub(crate) fn validate(
         self,
         path: &KeyPath,
-        check: fn(&str) -> Result<(), String>,
+        check: CheckExpression,
         reporter: &Reporter,
     ) -> Option<Envelope> {
-        let expression =
-            |key: &str, text: String| Expression::check(text, path.key(key), check, reporter);
+        let expression = |key: &str, text: String| {
+            Expression::check(text, path.key(key), Purpose::Attribute, check, reporter)
+        };
         let optional = |key: &str, text: Option<String>| match text {
             Some(text) => expression(key, text).map(Some),
             None => Some(None),

@@ -207,6 +207,8 @@ impl RawInjection {
         .collect();
         match given[..] {
             [action] => Some(action),
+            // the one that there was is wrong
+            [] if reporter.has_problem_below(path) => None,
             [] => {
                 let help = format!("add one of {}", suggest::list(&ACTIONS));
                 reporter.value(path, format!("`{path}` has no action"), Some(help));

@@ -17,13 +17,17 @@ use super::{
 /// A config file's size at most, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
+const EXTENSIONS: [&str; 4] = ["yaml", "yml", "toml", "json"];
+
+const VALID_EXTENSIONS: &str = "valid extensions are `.yaml`, `.yml`, `.toml` and `.json`";
+
 /// Where the config is looked for when nobody names one.
 const DEFAULT_FILES: [&str; 2] = ["./config/veltrix.yaml", "/etc/veltrix/veltrix.yaml"];
 
 /// The variable that names the config when the command line does not.
 const DEFAULT_VARIABLE: &str = "VELTRIX_CONFIG";
 
-/// The files that `-c` names (paths and globs, in order; a glob's files sorted by name). Without any, the one that
+/// The files that `-c` names (paths, directories and globs, in order; the files of one are sorted by name). Without any, the one that
 /// `VELTRIX_CONFIG` names, else the first of `./config/veltrix.yaml` and `/etc/veltrix/veltrix.yaml` that exists.
 ///
 /// # Errors
@@ -73,11 +77,7 @@ fn locate_among(
 fn expand(name: &str) -> Result<Vec<PathBuf>, Problem> {
     let path = Path::new(name);
     if path.is_dir() {
-        let help = format!("name its files: `{}/*.yaml`", name.trim_end_matches('/'));
-        return Err(Problem::without_place(
-            format!("config `{name}` is a directory"),
-            Some(help),
-        ));
+        return in_directory(name, path);
     }
     if path.exists() {
         return Ok(vec![path.to_owned()]);
@@ -105,6 +105,32 @@ fn expand(name: &str) -> Result<Vec<PathBuf>, Problem> {
     }
 }
 
+/// The config files right below a directory, sorted by name; hidden ones and schemas are left out.
+fn in_directory(name: &str, path: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let wrong = |why: &dyn std::fmt::Display, help: Option<String>| {
+        Problem::without_place(format!("config directory `{name}`: {why}"), help)
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|error| wrong(&error, None))? {
+        let path = entry.map_err(|error| wrong(&error, None))?.path();
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let is_config = extension.is_some_and(|extension| EXTENSIONS.contains(&extension));
+        if is_config && !file.starts_with('.') && !file.ends_with(".schema.json") && path.is_file()
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        return Err(wrong(
+            &"there is no config file in it",
+            Some(VALID_EXTENSIONS.to_owned()),
+        ));
+    }
+    Ok(found)
+}
+
 /// Reads and parses one file by its extension; `rank` is its place among the layers.
 pub(crate) fn read(path: &Path, rank: usize) -> (Arc<SourceFile>, Option<Node>, Vec<Problem>) {
     let name = path.display().to_string();
@@ -118,7 +144,7 @@ pub(crate) fn read(path: &Path, rank: usize) -> (Arc<SourceFile>, Option<Node>, 
             )),
         ),
     };
-    let file = Arc::new(SourceFile { name, text, rank });
+    let file = Arc::new(SourceFile::new(name, text, rank));
     if let Some(problem) = problem {
         return (file, None, vec![problem]);
     }
@@ -141,7 +167,7 @@ pub(crate) fn parse(file: &Arc<SourceFile>, extension: &str) -> (Option<Node>, V
                 "config file `{}`: the format is told by the extension",
                 file.name
             );
-            let help = "valid extensions are `.yaml`, `.yml`, `.toml` and `.json`".to_owned();
+            let help = VALID_EXTENSIONS.to_owned();
             (None, vec![Problem::without_place(message, Some(help))])
         }
     }
@@ -193,7 +219,15 @@ mod tests {
         assert_eq!(found(&[], Some(&b)), [PathBuf::from(&b)]);
         assert_eq!(found(&[], None), [PathBuf::from(&c)]);
         assert_eq!(found(&[], Some("")), [PathBuf::from(&c)]);
-        assert_eq!(found(&[path("*.yaml")], None), [a, b, c].map(PathBuf::from));
+        assert_eq!(
+            found(&[path("*.yaml")], None),
+            [&a, &b, &c].map(PathBuf::from)
+        );
+        for name in [".hidden.yaml", "veltrix.schema.json", "notes.txt"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        let directory = directory.path().to_str().unwrap().to_owned();
+        assert_eq!(found(&[directory], None), [a, b, c].map(PathBuf::from));
     }
 
     #[test]
@@ -203,8 +237,9 @@ mod tests {
         let args = [
             format!("{here}/x.yaml"),
             format!("{here}/*.toml"),
-            here.to_owned(),
+            format!("{here}/empty"),
         ];
+        std::fs::create_dir(format!("{here}/empty")).unwrap();
         let text = locate_among(&args, None, &[]).unwrap_err().to_string();
         assert!(
             text.contains(&format!("config file `{here}/x.yaml` does not exist")),
@@ -214,7 +249,12 @@ mod tests {
             text.contains(&format!("config glob `{here}/*.toml`: no file matches")),
             "{text}"
         );
-        assert!(text.contains("is a directory"), "{text}");
+        assert!(
+            text.contains(&format!(
+                "config directory `{here}/empty`: there is no config file in it"
+            )),
+            "{text}"
+        );
         let text = locate_among(&[], None, &["/nowhere/x.yaml"])
             .unwrap_err()
             .to_string();
@@ -230,7 +270,7 @@ mod tests {
             text in "[{}\\[\\]:,&*!|>'\"%@`#?~<\\-=.$\\\\ \n\t\rab0\u{e9}]{0,60}",
             format in proptest::sample::select(vec!["yaml", "toml", "json"]),
         ) {
-            let file = Arc::new(SourceFile { name: "fuzz".to_owned(), text, rank: 0 });
+            let file = Arc::new(SourceFile::new("fuzz".to_owned(), text, 0));
             let (node, problems) = parse(&file, format);
             if node.is_none() {
                 assert!(!problems.is_empty() || format == "yaml" || format == "json");

@@ -1,6 +1,6 @@
 //! The `handlers` section: what is done with events.
 
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use super::{
     bounded::WholeNumber,
     decode::decode_what_is_valid,
     event_key::EventKey,
-    expression::Expression,
+    expression::{Expression, Purpose},
     one_or_many::OneOrMany,
     path::KeyPath,
     problems::Reporter,
@@ -160,26 +160,34 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
     let (shared, options) = section::split(value, &SHARED_KEYS);
     let kind = section::kind(&components.handlers, "handler", value, &path, reporter);
     let (raw, _) = decode_what_is_valid::<RawHandler>(&shared, &path, &[], reporter);
-    let when_text = raw.as_ref().and_then(|raw| raw.when.clone());
-    let when = when_text.map(|text| {
-        Expression::check(
-            text,
-            path.key("when"),
-            components.check_expression,
-            reporter,
-        )
-    });
+    let when = raw.as_ref().and_then(|raw| raw.when.clone());
+    let takes_when = Cell::new(false);
     let section = Section {
         name,
         path: &path,
         options,
         shared: &SHARED_KEYS,
-        when: when.iter().flatten().next().map(|when| when.text.as_str()),
+        when: when.as_deref(),
+        takes_when: &takes_when,
         envelope: None,
         reporter,
     };
     let factory = section::prepare(kind, section);
-    let raw = raw?;
+    let when = when.map(|text| {
+        let path = path.key("when");
+        match takes_when.get() {
+            // the component has compiled it, and has no factory if it is wrong
+            true => Some(Expression { text, path }),
+            false => {
+                let check = components.check_expression;
+                Expression::check(text, path, Purpose::Condition, check, reporter)
+            }
+        }
+    });
+    let Some(raw) = raw else {
+        check_what_is_there(value, &path, takes_when.get(), context);
+        return None;
+    };
     let emits = match value.get("emit").and_then(Value::as_str) {
         Some(emitted) => Emits::Type(emitted.to_owned()),
         None if PASSING.contains(&raw.kind.as_str()) => Emits::Same,
@@ -211,6 +219,28 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
     })
 }
 
+/// Reports what is wrong with the keys of a handler that lacks others.
+fn check_what_is_there(value: &Value, path: &KeyPath, takes_when: bool, context: Context<'_>) {
+    let Context {
+        components,
+        reporter,
+        ..
+    } = context;
+    let texts = |key: &str| OneOrMany::deserialize(value.get(key)?).ok();
+    let text = |key: &str| value.get(key).and_then(Value::as_str);
+    if let Some(on) = texts("on") {
+        patterns(&on, &path.key("on"), reporter);
+    }
+    if let Some(to) = texts("to") {
+        targets(&to, &path.key("to"), context);
+    }
+    event_key(text("key"), &path.key("key"), reporter);
+    if let Some(when) = text("when").filter(|_| !takes_when) {
+        let (at, check) = (path.key("when"), components.check_expression);
+        Expression::check(when.to_owned(), at, Purpose::Condition, check, reporter);
+    }
+}
+
 fn patterns(on: &OneOrMany, path: &KeyPath, reporter: &Reporter) -> Option<Vec<TypePattern>> {
     if on.is_empty() {
         reporter.value(
@@ -235,7 +265,30 @@ fn patterns(on: &OneOrMany, path: &KeyPath, reporter: &Reporter) -> Option<Vec<T
             }
         }
     }
+    warn_of_shadowed(&found, on, path, reporter);
     (!found.is_empty()).then_some(found)
+}
+
+/// Warns of patterns that another one stands for as well.
+fn warn_of_shadowed(found: &[TypePattern], on: &OneOrMany, path: &KeyPath, reporter: &Reporter) {
+    let wide: Vec<&TypePattern> = found
+        .iter()
+        .filter(|pattern| !pattern.is_one_type())
+        .collect();
+    for pattern in found {
+        let by = wide
+            .iter()
+            .find(|wide| **wide != pattern && wide.covers(pattern));
+        let at = on
+            .items(path)
+            .into_iter()
+            .find(|(text, _)| *text == pattern.as_str());
+        if let (Some(by), Some((_, at))) = (by, at) {
+            let message =
+                format!("`{path}`: `{pattern}` changes nothing, since `{by}` stands for it too");
+            reporter.warn_value(&at, message, None);
+        }
+    }
 }
 
 fn targets(to: &OneOrMany, path: &KeyPath, context: Context<'_>) -> Option<Vec<Target>> {

@@ -25,12 +25,16 @@ pub(crate) fn parse(file: &Arc<SourceFile>) -> (Option<Node>, Vec<Problem>) {
             });
             let text = error.to_string();
             let message = text.split(" at line ").next().unwrap_or_default();
+            let is_comma = matches!(message, "key must be a string" | "trailing comma");
+            let help = is_comma.then(|| {
+                "keys stand in double quotes, and no comma follows the last entry".to_owned()
+            });
             (
                 None,
                 vec![Problem::at(
                     location,
                     format!("not valid JSON: {message}"),
-                    None,
+                    help,
                 )],
             )
         }

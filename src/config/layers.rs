@@ -11,12 +11,15 @@ use super::{
     origins::{FileLocation, Location, Origin, OriginNode, Origins, SourceFile, Span},
     problems::{Problem, Problems},
     schema::Schemas,
-    substitute, version,
+    secret_places, substitute, version,
     written::Written,
 };
 
 /// What names the schema of a JSON file to editors; it means nothing here.
 pub(crate) const SCHEMA_KEY: &str = "$schema";
+
+/// How the names of top-level keys begin that are passed over: a place for the YAML anchors of what repeats.
+pub(crate) const SPARE_PREFIX: &str = "x-";
 
 /// The merged config before it is decoded.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct Tree {
     pub(crate) version: String,
     /// Before `${...}` was filled in.
     pub(crate) written: Written,
+    /// What is wrong with the parts that could be read all the same.
+    pub(crate) problems: Problems,
 }
 
 /// One layer: values, and where each of them came from.
@@ -66,14 +71,19 @@ pub(crate) fn load(
 ) -> Result<Tree, Problems> {
     let mut problems = Problems::default();
     let mut layers = Vec::new();
+    let mut is_whole = true;
     for (rank, path) in files.iter().enumerate() {
         let (file, node, found) = files::read(path, rank);
+        is_whole &= node.is_some() || found.is_empty();
         problems.extend(found);
         if let Some(node) = node {
-            layers.extend(file_layer(node, &file, &mut problems));
+            let layer = file_layer(node, &file, &mut problems);
+            is_whole &= layer.is_some();
+            layers.extend(layer);
         }
     }
-    if problems.has_errors() {
+    if !is_whole {
+        // what a file says that cannot be read, others would seem to lack
         return Err(problems);
     }
     let below = merge(&layers)?;
@@ -89,16 +99,14 @@ pub(crate) fn load(
         written: Written::new(value.clone()),
         value,
         origins: Origins::default(),
+        problems,
     };
+    secret_places::hide(&tree.value, &layers, schemas, &mut tree.origins);
     layers
         .into_iter()
         .for_each(|layer| tree.origins.overlay(layer.origins));
-    substitute::fill_in(&mut tree, environment, &mut problems);
-    if problems.has_errors() {
-        Err(problems)
-    } else {
-        Ok(tree)
-    }
+    substitute::fill_in(&mut tree, environment);
+    Ok(tree)
 }
 
 /// A file's top level, without what is empty there: `sinks:` with nothing below removes no sink.
@@ -121,7 +129,7 @@ fn file_layer(node: Node, file: &Arc<SourceFile>, problems: &mut Problems) -> Op
     };
     let mut kept = Vec::with_capacity(entries.len());
     for entry in entries {
-        if entry.key == SCHEMA_KEY {
+        if entry.key == SCHEMA_KEY || entry.key.starts_with(SPARE_PREFIX) {
             continue;
         }
         // `config` reads dots and brackets in a top-level key as a path

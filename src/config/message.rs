@@ -152,12 +152,14 @@ pub(crate) fn missing_key(reporter: &Reporter, mapping: &KeyPath, key: &str, hel
     reporter.key(mapping, format!("`{mapping}` lacks the key `{key}`"), help);
 }
 
-/// Reports a value; one that came from outside is not shown.
+/// Reports a value; a secret, or one that came from outside, is not shown.
 pub(crate) fn wrong_value(reporter: &Reporter, path: &KeyPath, wrong: &Wrong) {
     let secret = reporter.origins.is_secret(path);
     let (message, help) = match wrong {
         Wrong::Kind { expected, .. } if secret => (
-            format!("`{path}` must be {expected}; what `${{...}}` gave is something else"),
+            format!(
+                "`{path}` must be {expected}; its value, which is not shown, is something else"
+            ),
             None,
         ),
         Wrong::Kind { expected, found } => {

@@ -2,13 +2,16 @@
 //!
 //! Every problem is found in one pass and told with its place; what comes out needs no further check.
 
+mod arrivals;
 mod bounded;
 mod chance;
 mod dead_letters;
 mod decode;
+mod disk;
 mod document;
 mod environment;
 mod event_key;
+mod excerpt;
 mod expression;
 mod faults;
 mod files;
@@ -26,6 +29,8 @@ mod path;
 mod problems;
 mod routing;
 mod schema;
+mod secret;
+mod secret_places;
 mod section;
 mod service;
 mod sink;
@@ -56,7 +61,7 @@ pub use self::{
     dead_letters::DeadLettersConfig,
     document::json_schema,
     event_key::EventKey,
-    expression::{Envelope, Expression},
+    expression::{CheckExpression, Envelope, Expression, Purpose},
     faults::FaultsConfig,
     files::locate,
     handler::{Emits, HandlerConfig, Isolation, Target},
@@ -65,6 +70,7 @@ pub use self::{
     path::{KeyPath, Step},
     problems::{Problem, Problems, Severity},
     routing::Unmatched,
+    secret::Secret,
     section::Section,
     service::{AdminConfig, ServiceConfig, Workers},
     sink::SinkConfig,
@@ -75,7 +81,7 @@ pub use self::{
     test_given::{Given, GivenItem},
     test_stub::{Stub, StubAnswer},
     units::{ByteSize, DurationText, UnitError},
-    validate::Config,
+    validate::{Config, Place},
     written::Written,
 };
 
@@ -87,12 +93,13 @@ pub use self::{
 pub fn load(
     files: &[PathBuf],
     components: &Components,
+    place: Place,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(Config, Problems), Problems> {
     let environment: BTreeMap<String, String> = environment.into_iter().collect();
     let load = || {
         let tree = layers::load(files, &environment, &schema::Schemas::new(components))?;
-        validate::validate(tree, components)
+        validate::validate(tree, components, place)
     };
     // each expression needs one; thousands of threads would take longer than all the rest
     match deep_stack::run(load) {

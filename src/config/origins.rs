@@ -1,6 +1,9 @@
 //! Where each value of the merged config came from: file, line and column, or an environment variable.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, OnceLock},
+};
 
 use super::path::{KeyPath, Step};
 
@@ -18,6 +21,27 @@ pub(crate) struct SourceFile {
     pub(crate) text: String,
     /// Position in the order of layers, for sorting.
     pub(crate) rank: usize,
+    /// Known once all files are, and needed by the problems that have pointed here before: so it is filled in later.
+    pub(crate) secrets: OnceLock<FileSecrets>,
+}
+
+/// What of a file must not be shown.
+#[derive(Debug, Default)]
+pub(crate) struct FileSecrets {
+    pub(crate) spans: Vec<Span>,
+    /// Lines of secrets that go on over several.
+    pub(crate) texts: Vec<String>,
+}
+
+impl SourceFile {
+    pub(crate) fn new(name: String, text: String, rank: usize) -> Self {
+        Self {
+            name,
+            text,
+            rank,
+            secrets: OnceLock::new(),
+        }
+    }
 }
 
 /// A piece of one line. Line and column count from 1, column and length in characters.
@@ -131,6 +155,12 @@ impl OriginNode {
         }
     }
 
+    /// What stands at `path` below.
+    pub(crate) fn at(&self, path: &KeyPath) -> Option<&Self> {
+        let mut steps = path.steps().iter();
+        steps.try_fold(self, |node, step| node.child(step))
+    }
+
     fn child_mut(&mut self, step: &Step) -> Option<&mut Self> {
         match (&mut self.children, step) {
             (OriginChildren::Map(map), Step::Key(key)) => map.get_mut(key),
@@ -168,6 +198,8 @@ impl OriginNode {
 pub(crate) struct Origins {
     root: Option<OriginNode>,
     secrets: Vec<(KeyPath, String)>,
+    /// Values whose `${...}` could not be filled in, which has been reported.
+    unknown: HashSet<KeyPath>,
 }
 
 impl Origins {
@@ -216,7 +248,27 @@ impl Origins {
         }
     }
 
-    /// Whether the value at `path` came from the environment or a file by `${...}`.
+    /// Remembers that nobody knows what stands at `path`.
+    pub(crate) fn add_unknown(&mut self, path: KeyPath) {
+        self.unknown.insert(path);
+    }
+
+    /// Whether what stands at `path`, or all that it stands in, is not known.
+    pub(crate) fn is_unknown(&self, path: &KeyPath) -> bool {
+        let mut here = path.clone();
+        while !self.unknown.is_empty() {
+            if self.unknown.contains(&here) {
+                return true;
+            }
+            match here.split_last() {
+                Some((above, _)) => here = above,
+                None => break,
+            }
+        }
+        false
+    }
+
+    /// Whether the value at `path` is a secret, or came from the environment or a file by `${...}`.
     pub(crate) fn is_secret(&self, path: &KeyPath) -> bool {
         self.secrets.iter().any(|(secret, _)| secret == path)
     }
@@ -235,9 +287,7 @@ impl Origins {
     }
 
     fn node(&self, path: &KeyPath) -> Option<&OriginNode> {
-        path.steps()
-            .iter()
-            .try_fold(self.root.as_ref()?, |node, step| node.child(step))
+        self.root.as_ref()?.at(path)
     }
 
     fn nearest(&self, path: &KeyPath) -> Option<&OriginNode> {

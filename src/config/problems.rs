@@ -6,15 +6,13 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
-    origins::{Location, Origins, Span},
+    excerpt,
+    origins::{Location, Origins},
     path::KeyPath,
 };
 
 /// Problems reported at most, so that a hostile config cannot fill the memory or the screen.
 pub(crate) const MAX_PROBLEMS: usize = 1000;
-
-/// Characters of a source line shown at most.
-const MAX_SHOWN_LINE: usize = 160;
 
 /// Whether a problem stops the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -100,45 +98,27 @@ impl fmt::Display for Problem {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        writeln!(formatter, "{severity}: {}", self.message)?;
+        writeln!(formatter, "{severity}: {}", on_one_line(&self.message))?;
         if let Some(Location::File(at)) = &self.origin {
-            write_source_line(formatter, &at.file.text, at.span)?;
+            excerpt::write(formatter, &at.file, at.span)?;
         }
         if let Some(help) = &self.help {
-            writeln!(formatter, "  help: {help}")?;
+            writeln!(formatter, "  help: {}", on_one_line(help))?;
         }
         Ok(())
     }
 }
 
-/// Writes the line and underlines the span; nothing for a span that points at no text.
-fn write_source_line(formatter: &mut fmt::Formatter<'_>, text: &str, span: Span) -> fmt::Result {
-    let Some(line) = text.lines().nth(span.line - 1) else {
-        return Ok(());
-    };
-    if span.length == 0 {
-        return Ok(());
+/// Values may have line ends in them, and what steers a terminal.
+fn on_one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
     }
-    // a long line is cut to a window in which the span stands
-    let skipped =
-        (span.column + span.length.min(MAX_SHOWN_LINE / 2)).saturating_sub(MAX_SHOWN_LINE);
-    let shown: String = line
-        .chars()
-        .skip(skipped)
-        .take(MAX_SHOWN_LINE)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let before = span.column - 1 - skipped;
-    let room = shown.chars().count().saturating_sub(before).max(1);
-    let number = span.line.to_string();
-    let margin = " ".repeat(number.len());
-    writeln!(formatter, "  {number} | {}", shown.trim_end())?;
-    writeln!(
-        formatter,
-        "  {margin} | {}{}",
-        " ".repeat(before),
-        "^".repeat(span.length.min(room))
-    )
+    let shown = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    Cow::Owned(text.chars().map(shown).collect())
 }
 
 impl Serialize for Problem {
@@ -247,9 +227,11 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    pub(crate) fn new(origins: Origins) -> Self {
+    /// Goes on from what has been found so far.
+    pub(crate) fn new(origins: Origins, found: Problems) -> Self {
         Self {
             origins,
+            problems: RefCell::new(found),
             ..Self::default()
         }
     }
@@ -287,6 +269,17 @@ impl Reporter {
         );
     }
 
+    /// A warning about the value at `path`.
+    pub(crate) fn warn_value(
+        &self,
+        path: &KeyPath,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        let origin = self.origins.value(path);
+        self.report(Severity::Warning, path, origin, message.into(), help);
+    }
+
     pub(crate) fn schema<T: JsonSchema>(&self) -> Rc<Schema> {
         let mut schemas = self.schemas.borrow_mut();
         Rc::clone(
@@ -294,6 +287,14 @@ impl Reporter {
                 .entry(T::schema_id())
                 .or_insert_with(|| Rc::new(schema_for!(T))),
         )
+    }
+
+    /// Whether something below `path` has been reported.
+    pub(crate) fn has_problem_below(&self, path: &KeyPath) -> bool {
+        let problems = self.problems.borrow();
+        problems.iter().any(|problem| {
+            problem.path.steps().len() > path.steps().len() && problem.path.is_related(path)
+        })
     }
 
     pub(crate) fn has_errors(&self) -> bool {
@@ -312,6 +313,9 @@ impl Reporter {
         message: String,
         help: Option<String>,
     ) {
+        if self.origins.is_unknown(path) {
+            return;
+        }
         let message = self.origins.mask(path, message);
         let help = help.map(|help| self.origins.mask(path, help));
         self.problems.borrow_mut().push(Problem {

@@ -98,6 +98,12 @@ impl<'a> SchemaAt<'a> {
         Some(Self { here, ..self })
     }
 
+    /// Whether a secret stands here.
+    pub(crate) fn is_secret(self) -> bool {
+        let marked = |schema: &&Value| schema.get("writeOnly") == Some(&Value::Bool(true));
+        self.variants().iter().any(marked)
+    }
+
     /// Whether only a mapping may stand here (or nothing).
     pub(crate) fn is_mapping(self) -> bool {
         let variants = self.variants();
@@ -174,22 +180,31 @@ impl<'a> Schemas<'a> {
         }
     }
 
+    /// The keys that all components of a section share.
+    pub(crate) fn of_role(&self, section: &str) -> Option<Schema> {
+        match section {
+            "sources" => Some(schema_for!(RawSource)),
+            "handlers" => Some(schema_for!(RawHandler)),
+            "sinks" => Some(schema_for!(RawSink)),
+            _ => None,
+        }
+    }
+
+    /// The options of one kind of component.
+    pub(crate) fn of_kind(&self, section: &str, kind: &str) -> Option<Schema> {
+        match section {
+            "sources" => self.components.source(kind).map(|kind| (kind.schema)()),
+            "handlers" => self.components.handler(kind).map(|kind| (kind.schema)()),
+            "sinks" => self.components.sink(kind).map(|kind| (kind.schema)()),
+            _ => None,
+        }
+    }
+
     fn component(&self, section: &str, kind: &str, rest: &[String]) -> Vec<String> {
-        let (shared, own) = match section {
-            "sources" => (
-                schema_for!(RawSource),
-                self.components.source(kind).map(|kind| (kind.schema)()),
-            ),
-            "handlers" => (
-                schema_for!(RawHandler),
-                self.components.handler(kind).map(|kind| (kind.schema)()),
-            ),
-            "sinks" => (
-                schema_for!(RawSink),
-                self.components.sink(kind).map(|kind| (kind.schema)()),
-            ),
-            _ => return Vec::new(),
+        let Some(shared) = self.of_role(section) else {
+            return Vec::new();
         };
+        let own = self.of_kind(section, kind);
         let mut keys = keys_within(&shared, rest);
         keys.extend(own.iter().flat_map(|own| keys_within(own, rest)));
         keys

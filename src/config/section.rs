@@ -1,6 +1,6 @@
 //! What a component sees of the config: its own options and a way to report what is wrong with them.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -17,6 +17,8 @@ pub struct Section<'a> {
     /// The shared keys, named among the valid ones when one is misspelt.
     pub(crate) shared: &'static [&'static str],
     pub(crate) when: Option<&'a str>,
+    /// Whether the component has taken the condition, and so compiles it and says what is wrong with it.
+    pub(crate) takes_when: &'a Cell<bool>,
     pub(crate) envelope: Option<&'a Envelope>,
     pub(crate) reporter: &'a Reporter,
 }
@@ -32,8 +34,10 @@ impl Section<'_> {
         self.path
     }
 
-    /// A handler's `when`, whose syntax is checked already.
+    /// A handler's `when`. Whoever asks for it compiles it, and reports at the key `when` what is wrong with it; nobody else checks
+    /// it then.
     pub fn when(&self) -> Option<&str> {
+        self.takes_when.set(true);
         self.when
     }
 
@@ -50,7 +54,7 @@ impl Section<'_> {
     /// Reports an error at an option; `key` may lead deeper with dots (`set.data.total`). The message is lowercase,
     /// without full stop, and names the value and the valid choices.
     pub fn problem(&self, key: &str, message: impl std::fmt::Display) {
-        let path = self.path.join(&KeyPath::resolve_dotted(&self.options, key));
+        let path = self.place(key);
         let spelled = if key.is_empty() {
             self.path.to_string()
         } else {
@@ -62,7 +66,7 @@ impl Section<'_> {
 
     /// Reports something at an option that runs, but hardly as meant.
     pub fn warning(&self, key: &str, message: impl std::fmt::Display) {
-        let path = self.path.join(&KeyPath::resolve_dotted(&self.options, key));
+        let path = self.place(key);
         let spelled = if key.is_empty() {
             self.path.to_string()
         } else {
@@ -70,6 +74,25 @@ impl Section<'_> {
         };
         self.reporter
             .warn(&path, format!("`{spelled}`: {message}"), None);
+    }
+}
+
+impl Section<'_> {
+    /// Where an option or a shared key stands.
+    fn place(&self, key: &str) -> KeyPath {
+        if self.shared.contains(&key) {
+            return self.path.key(key);
+        }
+        // `remove[2]`, which no key of a mapping is called
+        let item = key.strip_suffix(']').and_then(|text| text.rsplit_once('['));
+        let item = item.and_then(|(list, index)| Some((list, index.parse::<usize>().ok()?)));
+        let place = match item {
+            Some((list, index)) if self.options[list].is_array() => {
+                KeyPath::of([list]).index(index)
+            }
+            _ => KeyPath::resolve_dotted(&self.options, key),
+        };
+        self.path.join(&place)
     }
 }
 
@@ -125,6 +148,7 @@ impl Section<'_> {
             options,
             shared: &[],
             when,
+            takes_when: &Cell::new(false),
             envelope: None,
             reporter: &reporter,
         };

@@ -1,6 +1,6 @@
 //! The `sinks` section: where results go.
 
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -75,6 +75,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
         options,
         shared: &SHARED_KEYS,
         when: None,
+        takes_when: &Cell::new(false),
         envelope: None,
         reporter,
     };

@@ -1,6 +1,6 @@
 //! The `sources` section: where events come in.
 
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -90,6 +90,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
         options,
         shared: &SHARED_KEYS,
         when: None,
+        takes_when: &Cell::new(false),
         envelope: envelope.as_ref(),
         reporter,
     };

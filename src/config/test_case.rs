@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     decode::decode,
+    expression::Purpose,
     origins::Location,
     path::KeyPath,
     suggest,
@@ -228,7 +229,7 @@ impl Named<'_> {
 
     /// Reports what is wrong with a CEL condition.
     pub(crate) fn check_condition(&self, text: &str, path: &KeyPath) -> bool {
-        match (self.context.components.check_expression)(text) {
+        match (self.context.components.check_expression)(text, Purpose::Condition) {
             Ok(()) => true,
             Err(why) => {
                 let message = format!("`{path}`: {why}");

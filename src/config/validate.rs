@@ -4,8 +4,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
+    arrivals::{self, Arrivals},
     dead_letters::{DeadLettersConfig, RawDeadLetters},
     decode::decode_what_is_valid,
+    disk,
     faults::{self, FaultsConfig, RawFaults},
     handler::{self, HandlerConfig},
     journal::{JournalConfig, RawJournal},
@@ -55,6 +57,15 @@ pub struct Config {
     pub tests: Vec<TestCase>,
 }
 
+/// Whose paths are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// This machine's, with this user's permissions: the config is to run here, so they must be writable.
+    Here,
+    /// Another's: the config is only read.
+    Elsewhere,
+}
+
 /// What the validation of a component may look at beside its own section.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
@@ -82,9 +93,10 @@ impl Context<'_> {
 pub(crate) fn validate(
     tree: Tree,
     components: &Components,
+    place: Place,
 ) -> Result<(Config, Problems), Problems> {
-    let reporter = Reporter::new(tree.origins);
-    let config = build(tree.value, components, &reporter).map(|config| Config {
+    let reporter = Reporter::new(tree.origins, tree.problems);
+    let config = build(tree.value, components, place, &reporter).map(|config| Config {
         version: tree.version,
         written: tree.written,
         ..config
@@ -95,7 +107,12 @@ pub(crate) fn validate(
     }
 }
 
-fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Option<Config> {
+fn build(
+    mut tree: Value,
+    components: &Components,
+    place: Place,
+    reporter: &Reporter,
+) -> Option<Config> {
     unsupported::refuse(&mut tree, reporter);
     unknown_sections(&tree, reporter);
     let service: Option<RawService> = section(&tree, "service", reporter);
@@ -142,20 +159,17 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
     wiring::listeners(&raw_sources, service.as_ref(), reporter);
     wiring::file_paths(&raw_sinks, reporter);
     let tests = tests(&tree, &raw_sources, &raw_handlers, context);
-    let valid_handlers: Vec<HandlerConfig> = handlers.iter().flatten().cloned().collect();
+    let valid_handlers = pairs(&handlers, &raw_handlers);
     wiring::loops(&valid_handlers, reporter);
+    if place == Place::Here {
+        disk::check(service.as_ref(), &raw_sinks, faults.as_ref(), reporter);
+    }
     if !reporter.has_errors() {
         // beside errors such warnings mislead: a misspelt name leaves the right one unused
-        wiring::unused_sinks(
-            &sink_names,
-            &raw_handlers,
-            &[unmatched_sink, copies_sink],
-            reporter,
-        );
-        if raw_handlers.is_empty() && unmatched_sink.is_none() {
-            let message = "the config has no handlers, so every event is unmatched";
-            reporter.warn(&KeyPath::of(["handlers"]), message, None);
-        }
+        let elsewhere = [unmatched_sink, copies_sink];
+        wiring::unused_sinks(&sink_names, &raw_handlers, &elsewhere, reporter);
+        let valid_sources = pairs(&sources, &raw_sources);
+        warn_of_arrivals(&valid_sources, &valid_handlers, unmatched_sink, reporter);
     }
     Some(Config {
         service: service?,
@@ -171,6 +185,32 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         faults,
         tests,
     })
+}
+
+/// Valid components, each with its section.
+fn pairs<'a, T>(valid: &'a [Option<T>], raw: &[(&str, &'a Value)]) -> Vec<(&'a T, &'a Value)> {
+    let all = valid.iter().zip(raw);
+    all.filter_map(|(valid, (_, value))| Some((valid.as_ref()?, *value)))
+        .collect()
+}
+
+/// Warns of handlers, patterns and keys that no event fits.
+fn warn_of_arrivals(
+    sources: &[(&SourceConfig, &Value)],
+    handlers: &[(&HandlerConfig, &Value)],
+    unmatched_sink: Option<&str>,
+    reporter: &Reporter,
+) {
+    if handlers.is_empty() && unmatched_sink.is_none() {
+        let message = "the config has no handlers, so every event is unmatched";
+        reporter.warn(&KeyPath::of(["handlers"]), message, None);
+    }
+    arrivals::warn_of_never(handlers, reporter);
+    arrivals::warn_of_renamed_keys(handlers, reporter);
+    if let Some(found) = Arrivals::find(sources, handlers) {
+        found.warn_of_unreached(handlers, reporter);
+        found.warn_of_missing_keys(handlers, reporter);
+    }
 }
 
 /// The names of all sinks, valid or not.
@@ -257,7 +297,15 @@ fn section<T: DeserializeOwned + schemars::JsonSchema>(
 fn unknown_sections(tree: &Value, reporter: &Reporter) {
     let valid = SECTIONS.map(str::to_owned);
     for key in tree.as_object().into_iter().flatten().map(|(key, _)| key) {
-        if !SECTIONS.contains(&key.as_str()) {
+        if key == "templates" {
+            let help = "YAML has anchors for what repeats: `x-patient: &patient { attempts: 9 }` at the top level, and where it is needed \
+                        `supervision: *patient`, or `<<: *patient` among other keys";
+            reporter.key(
+                &KeyPath::ROOT.key(key),
+                "there are no `templates`",
+                Some(help.to_owned()),
+            );
+        } else if !SECTIONS.contains(&key.as_str()) {
             message::unknown_key(reporter, &KeyPath::ROOT, key, &valid, &[]);
         }
     }

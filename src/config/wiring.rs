@@ -119,9 +119,10 @@ pub(crate) fn file_paths(sinks: &[(&str, &Value)], reporter: &Reporter) {
 }
 
 /// Refuses results that would go round for ever.
-pub(crate) fn loops(handlers: &[HandlerConfig], reporter: &Reporter) {
+pub(crate) fn loops(handlers: &[(&HandlerConfig, &Value)], reporter: &Reporter) {
     let to_router = handlers
         .iter()
+        .map(|(handler, _)| *handler)
         .filter(|handler| handler.to.contains(&Target::Router));
     let emitters: Vec<Emitter<'_>> = to_router
         .filter_map(|handler| {

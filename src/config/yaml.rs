@@ -334,16 +334,15 @@ impl<'a> Builder<'a> {
     /// The first line of what the marks enclose; one character for what opens a mapping or list.
     fn span(&self, marks: Marks) -> Span {
         let (start, end) = (marks.start, marks.end);
-        let length = if start.line() == end.line() {
-            end.col().saturating_sub(start.col())
-        } else {
-            let line = self
-                .lines
-                .get(start.line().saturating_sub(1))
-                .copied()
-                .unwrap_or_default();
-            line.trim_end().chars().count().saturating_sub(start.col())
+        let line = self.lines.get(start.line().saturating_sub(1));
+        let line = line.copied().unwrap_or_default();
+        let rest = line.chars().skip(start.col());
+        // the parser's end of a quoted text is behind the spaces that follow it
+        let text: String = match start.line() == end.line() {
+            true => rest.take(end.col().saturating_sub(start.col())).collect(),
+            false => rest.collect(),
         };
+        let length = text.trim_end().chars().count();
         Span {
             line: start.line().max(1),
             column: start.col() + 1,

@@ -9,6 +9,7 @@ use super::error::ExpressionError;
 use super::locate::{NodeId, PathTrie};
 use super::lower::Lowering;
 use super::path::Segment;
+use super::static_type::{self, StaticType};
 use crate::deep_stack;
 
 /// The longest expression, in bytes.
@@ -50,6 +51,47 @@ impl Compiler {
                 calls_cel: false,
             },
         }
+    }
+
+    /// Compiles what must be a bool.
+    pub(crate) fn compile_condition(&mut self, text: &str) -> Result<Expression, ExpressionError> {
+        let expression = self.compile(text)?;
+        match self.static_type(&expression)? {
+            None | Some(StaticType::Bool) => Ok(expression),
+            Some(other) => {
+                let message = format!(
+                    "a condition must be a bool, and this is {}",
+                    other.in_words()
+                );
+                Err(ExpressionError::new(message))
+            }
+        }
+    }
+
+    /// Compiles what an envelope makes an attribute of: a string, a number or a bool.
+    pub(crate) fn compile_attribute(&mut self, text: &str) -> Result<Expression, ExpressionError> {
+        let expression = self.compile(text)?;
+        match self.static_type(&expression)? {
+            None | Some(StaticType::Text | StaticType::Number | StaticType::Bool) => Ok(expression),
+            Some(other) => {
+                let what = other.in_words();
+                let message = format!(
+                    "an attribute must be a string, a number or a bool, and this is {what}"
+                );
+                Err(ExpressionError::new(message))
+            }
+        }
+    }
+
+    fn static_type(&self, expression: &Expression) -> Result<Option<StaticType>, ExpressionError> {
+        static_type::of(&expression.root, &self.slots.slots).map_err(ExpressionError::new)
+    }
+
+    /// Compiles what may be anything; operators that can never work are refused all the same.
+    pub(crate) fn compile_value(&mut self, text: &str) -> Result<Expression, ExpressionError> {
+        let expression = self.compile(text)?;
+        self.static_type(&expression)?;
+        Ok(expression)
     }
 
     pub(crate) fn compile(&mut self, text: &str) -> Result<Expression, ExpressionError> {
@@ -127,7 +169,40 @@ fn parse_error(errors: ParseErrors) -> ExpressionError {
         _ => None,
     };
     ExpressionError {
-        message: first.msg,
+        message: in_words(&first.msg),
         position,
+    }
+}
+
+/// What CEL's parser says, in words for people who do not know its grammar.
+fn in_words(message: &str) -> String {
+    let text = message.strip_prefix("Syntax error: ").unwrap_or(message);
+    let quoted = |text: &str| match text.trim().trim_matches('\'') {
+        "<EOF>" => None,
+        token => Some(format!("`{token}`")),
+    };
+    let unexpected = |token: &str| match quoted(token) {
+        Some(token) => format!("{token} is not expected here"),
+        None => "the expression ends too early".to_owned(),
+    };
+    let (what, rest) = text.split_once(' ').unwrap_or((text, ""));
+    match (what, rest.split_once(" at ")) {
+        ("missing", Some((wanted, token))) => {
+            let before = quoted(token).map_or_else(
+                || " at the end".to_owned(),
+                |token| format!(" before {token}"),
+            );
+            format!("{} is missing{before}", quoted(wanted).unwrap_or_default())
+        }
+        ("mismatched" | "extraneous", _) => {
+            let token = rest.strip_prefix("input ").unwrap_or(rest);
+            unexpected(token.split(" expecting ").next().unwrap_or(token))
+        }
+        ("no", _) => unexpected(
+            rest.strip_prefix("viable alternative at input ")
+                .unwrap_or(rest),
+        ),
+        ("token", _) => unexpected(rest.strip_prefix("recognition error at: ").unwrap_or(rest)),
+        _ => text.to_owned(),
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Condition {
 impl Condition {
     pub(crate) fn compile(text: &str) -> Result<Self, ExpressionError> {
         let mut compiler = Compiler::new(Scope::Event);
-        let expression = compiler.compile(text)?;
+        let expression = compiler.compile_condition(text)?;
         Ok(Self {
             slots: compiler.finish(),
             expression,

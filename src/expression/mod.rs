@@ -17,6 +17,7 @@ mod node;
 mod operator;
 mod path;
 mod scan;
+mod static_type;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -37,15 +38,16 @@ pub(crate) use scan::{
 pub(crate) use value::Value;
 pub(crate) use write::write_text;
 
+use crate::config::Purpose;
 use node::Node;
 
-/// Whether `text` is an expression over an event or over a plain line.
-pub(crate) fn check(text: &str) -> Result<(), String> {
-    let compile = |scope| Compiler::new(scope).compile(text);
-    match compile(Scope::Event).or_else(|error| compile(Scope::Line).map_err(|_| error)) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
+/// Whether `text` is an expression that can be what it is for.
+pub(crate) fn check(text: &str, purpose: Purpose) -> Result<(), String> {
+    let compiled = match purpose {
+        Purpose::Condition => Compiler::new(Scope::Event).compile_condition(text),
+        Purpose::Attribute => Compiler::new(Scope::Line).compile_attribute(text),
+    };
+    compiled.map(drop).map_err(|error| error.to_string())
 }
 
 /// A compiled expression; it reads the slots of the [`Compiler`] that made it.

@@ -8,16 +8,12 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Headers sent with every request, by name. Values are secrets: they are never printed.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub(crate) struct HeaderOptions(BTreeMap<String, String>);
+use crate::config::Secret;
 
-impl fmt::Debug for HeaderOptions {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.0.keys()).finish()
-    }
-}
+/// Headers sent with every request, by name. Values are secrets: they are never printed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct HeaderOptions(BTreeMap<String, Secret>);
 
 /// Headers that the message itself or the connection decides about.
 const OURS: [&str; 7] = [
@@ -59,7 +55,7 @@ impl Endpoint {
         }
         let mut map = HeaderMap::new();
         for (name, value) in &headers.0 {
-            match header(name, value) {
+            match header(name, value.expose()) {
                 Ok((name, value)) => {
                     map.insert(name, value);
                 }
@@ -81,6 +77,9 @@ impl Endpoint {
 }
 
 fn parse_url(text: &str) -> Result<Url, String> {
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("a URL has no spaces; write `%20` for one".to_owned());
+    }
     let url = Url::parse(text)
         .map_err(|error| format!("this is not a URL ({error}); write `http://host:port/path`"))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -88,6 +87,17 @@ fn parse_url(text: &str) -> Result<Url, String> {
             "the scheme `{}` is not known; use `http` or `https`",
             url.scheme()
         ));
+    }
+    // a parser for browsers takes `http:/host` and `http:host` too
+    let after = text.get(url.scheme().len()..).unwrap_or_default();
+    if !after.starts_with("://") || after.starts_with(":///") {
+        return Err(format!(
+            "there must be a host: `{}://host:port/path`",
+            url.scheme()
+        ));
+    }
+    if url.port() == Some(0) {
+        return Err("nobody listens on port 0".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a URL must not hold a password; put it into `headers`".to_owned());

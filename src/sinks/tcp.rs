@@ -78,7 +78,7 @@ pub(crate) fn prepare(
     } = options;
     let parts = address.rsplit_once(':');
     let is_address = parts.is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+        is_host(host) && port.parse::<u16>().is_ok_and(|port| port != 0)
     });
     if !is_address {
         let message = format!("`{address}` is not an address; write `host:port`");
@@ -96,6 +96,20 @@ pub(crate) fn prepare(
         timeout: timeout.0,
         retry,
     })
+}
+
+/// A name, an IPv4 address, or an IPv6 address in brackets.
+fn is_host(host: &str) -> bool {
+    match host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let valid = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+            !host.is_empty() && host.chars().all(valid)
+        }
+    }
 }
 
 impl SinkFactory for TcpFactory {

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use veltrix::{
     components::{Components, HandlerFactory, Kind, SinkFactory, SourceFactory},
-    config::{self, ByteSize, Config, DurationText, Problems, Section},
+    config::{self, ByteSize, Config, DurationText, Place, Problems, Purpose, Section},
 };
 use veltrix_actors::{AnySink, LaneHandler, Source, StartError};
 
@@ -130,7 +130,7 @@ fn map() -> Kind<dyn HandlerFactory> {
         prepare: Arc::new(|section: Section<'_>| {
             let options = section.options::<Map>()?;
             for (key, text) in &options.set {
-                if let Err(why) = check_expression(text) {
+                if let Err(why) = check_expression(text, Purpose::Condition) {
                     section.problem(&format!("set.{key}"), why);
                 }
             }
@@ -140,7 +140,7 @@ fn map() -> Kind<dyn HandlerFactory> {
 }
 
 /// Expressions with `??` are wrong.
-fn check_expression(text: &str) -> Result<(), String> {
+fn check_expression(text: &str, _: Purpose) -> Result<(), String> {
     if text.contains("??") {
         Err(format!("`{text}` is not an expression"))
     } else {
@@ -188,7 +188,7 @@ pub(crate) fn load(
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let here = format!("{}/", directory.path().display());
     let lines = |problems: &Problems| problems.to_string().replace(&here, "");
-    match config::load(&paths, &components(), environment) {
+    match config::load(&paths, &components(), Place::Here, environment) {
         Ok((config, warnings)) => Ok((
             config,
             lines(&warnings).lines().map(str::to_owned).collect(),

@@ -48,6 +48,11 @@ impl Process {
         Self::start_with(folder, config, input, &[])
     }
 
+    /// Starts the binary so that it logs all that anything in it has to say.
+    pub(crate) fn start_traced(folder: tempfile::TempDir, config: &str) -> Self {
+        Self::start_with(folder, config, Stdio::null(), &["--log-level", "trace"])
+    }
+
     /// Starts the binary on a config that injects faults.
     pub(crate) fn start_faulty(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");

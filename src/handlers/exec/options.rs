@@ -1,14 +1,13 @@
 //! The options of an exec handler, and what is left of them once they are checked.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::DurationText;
+use crate::config::{DurationText, Secret};
 
 /// Options of an exec handler.
 ///
@@ -38,15 +37,9 @@ pub(crate) struct ExecOptions {
 }
 
 /// Environment variables by name.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub(crate) struct Environment(pub(super) BTreeMap<String, String>);
-
-impl fmt::Debug for Environment {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.0.keys()).finish()
-    }
-}
+pub(crate) struct Environment(pub(super) BTreeMap<String, Secret>);
 
 fn default_timeout() -> DurationText {
     DurationText(Duration::from_secs(10))
@@ -91,7 +84,7 @@ pub(crate) fn prepare(
         problem("command", "an argument must not have a NUL character");
     }
     for (variable, value) in &env.0 {
-        if variable.is_empty() || variable.contains(['=', '\0']) || value.contains('\0') {
+        if variable.is_empty() || variable.contains(['=', '\0']) || value.expose().contains('\0') {
             let message =
                 "the name must not be empty or have `=`, and neither part a NUL character";
             problem(&format!("env.{variable}"), message);

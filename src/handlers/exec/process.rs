@@ -53,7 +53,13 @@ impl Process {
         let failed = |what: &str| format!("cannot start `{}`: {what}", command.program);
         let mut child = tokio::process::Command::new(&command.program)
             .args(&command.arguments)
-            .envs(&command.environment.0)
+            .envs(
+                command
+                    .environment
+                    .0
+                    .iter()
+                    .map(|(name, value)| (name, value.expose())),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -14,7 +14,7 @@ impl MapPlan {
         when: Option<&str>,
     ) -> Result<Self, Vec<(String, String)>> {
         let mut draft = Draft::new(&options.rename);
-        let when = when.and_then(|text| draft.expression("when", text));
+        let when = when.and_then(|text| draft.condition(text));
         for (target, text) in &options.set {
             draft.set(target, text);
         }
@@ -51,14 +51,18 @@ impl Draft {
         }
     }
 
+    fn condition(&mut self, text: &str) -> Option<Expression> {
+        let compiled = self.compiler.compile_condition(text);
+        compiled
+            .map_err(|error| self.problems.add("when", error.to_string()))
+            .ok()
+    }
+
     fn expression(&mut self, key: &str, text: &str) -> Option<Expression> {
-        match self.compiler.compile(text) {
-            Ok(expression) => Some(expression),
-            Err(error) => {
-                self.problems.add(key, error.to_string());
-                None
-            }
-        }
+        let compiled = self.compiler.compile_value(text);
+        compiled
+            .map_err(|error| self.problems.add(key, error.to_string()))
+            .ok()
     }
 
     fn set(&mut self, target: &str, text: &str) {

@@ -1,7 +1,5 @@
 //! Who may post events: a bearer token (RFC 6750), in the header or the query as the webhook specification asks for.
 
-use std::fmt;
-
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 use schemars::JsonSchema;
@@ -9,6 +7,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
 use crate::cloudevents::percent;
+use crate::config::Secret;
 
 /// What a sender must show.
 #[derive(Deserialize, JsonSchema)]
@@ -18,25 +17,19 @@ pub(super) struct Auth {
     pub(super) bearer: Token,
 }
 
-/// A secret that is not shown.
-#[derive(Deserialize, JsonSchema)]
+/// The token, which is never printed.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub(super) struct Token(String);
-
-impl fmt::Debug for Token {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("<token>")
-    }
-}
+pub(super) struct Token(Secret);
 
 impl Token {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.expose().is_empty()
     }
 
     /// Whether the request shows the token; takes as long for a wrong one as for the right one.
     pub(super) fn is_shown_by(&self, request: &HttpRequest) -> bool {
-        let matches = |shown: &[u8]| bool::from(shown.ct_eq(self.0.as_bytes()));
+        let matches = |shown: &[u8]| bool::from(shown.ct_eq(self.0.expose().as_bytes()));
         match header_token(request) {
             Some(shown) => matches(shown),
             None => query_token(request.query_string())
