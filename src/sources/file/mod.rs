@@ -190,23 +190,4 @@ fn failed(what: &str, path: &Path, error: &std::io::Error) -> StartError {
 }
 
 #[cfg(test)]
-mod restarts;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wrong_options_are_named() {
-        let options = r#"{"path":["a/***","ok"],"poll":"0s","max_event":"9TiB"}"#;
-        let problems = prepare(serde_json::from_str(options).expect("options"), None);
-        let problems = problems.err().expect("problems");
-        let keys: Vec<_> = problems.iter().map(|(key, _)| key.as_str()).collect();
-        assert_eq!(keys, ["path", "poll", "max_event"]);
-        let problems = prepare(
-            serde_json::from_str(r#"{"path":[]}"#).expect("options"),
-            None,
-        );
-        assert!(problems.is_err());
-    }
-}
+mod tests;

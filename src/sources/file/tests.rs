@@ -225,3 +225,17 @@ async fn a_truncated_file_is_read_from_its_start_by_the_same_and_the_next_proces
     std::fs::write(world.path("app.log"), lines(22..23)).expect("truncated");
     assert_eq!(world.follow(1).await, numbers(22..23));
 }
+
+#[test]
+fn wrong_options_are_named() {
+    let options = r#"{"path":["a/***","ok"],"poll":"0s","max_event":"9TiB"}"#;
+    let problems = prepare(serde_json::from_str(options).expect("options"), None);
+    let problems = problems.err().expect("problems");
+    let keys: Vec<_> = problems.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["path", "poll", "max_event"]);
+    let problems = prepare(
+        serde_json::from_str(r#"{"path":[]}"#).expect("options"),
+        None,
+    );
+    assert!(problems.is_err());
+}
