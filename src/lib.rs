@@ -12,6 +12,7 @@ mod cloudevents;
 pub mod components;
 pub mod config;
 mod deep_stack;
+mod disk_cursor;
 mod expression;
 mod handlers;
 mod http_client;

@@ -73,6 +73,7 @@ mod supervision;
 mod timestamp;
 mod trial;
 mod types;
+mod upstream;
 mod urgency;
 mod watchdog;
 mod work;
@@ -132,9 +133,7 @@ pub use sink_pause::{SINK_PAUSE_MAX, SINK_PAUSE_MIN};
 pub use sink_spec::SinkSpec;
 pub use sink_stats::SinkStats;
 pub use sink_watch::{SINK_HANG_TIMEOUT, WatchedSink};
-pub use source::{
-    Durability, DurabilityKind, Source, SourceFactory, SourcePlace, SourceSpec, Upstream,
-};
+pub use source::{Durability, DurabilityKind, Source, SourceFactory, SourcePlace, SourceSpec};
 pub use source_actor::SourceActor;
 pub use source_port::{SUBMITTED_EVENTS_MAX, SourcePort};
 pub use source_stats::{InFlight, SourceStats};
@@ -152,6 +151,7 @@ pub use supervision::{
 pub use timestamp::is_rfc3339;
 pub use trial::{Outcome, Trial};
 pub use types::{TYPE_NAME_BYTES_MAX, TYPES_MAX, TypeCache, TypeId, TypeTable};
+pub use upstream::{CURSOR_INTERVAL, Cursor, CursorStore, Upstream};
 pub use watchdog::{LEAKED_THREADS_MAX, NEIGHBOUR_TIMEOUT, Watchdog, Watched};
 pub use worker::{LeakedThreads, Worker};
 pub use written::Written;

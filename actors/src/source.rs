@@ -1,18 +1,16 @@
 //! What a source is: the traits that components implement.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::LocalBoxFuture;
 
 use crate::mailbox::Inlet;
 use crate::memory::MemoryBudget;
-use crate::origin::Mark;
-use crate::shared_finished::SharedFinished;
 use crate::source_port::SourcePort;
 use crate::stats::Registry;
 use crate::supervision::StartError;
 use crate::types::TypeTable;
+use crate::upstream::Upstream;
 
 /// Where events come from.
 pub trait Source: 'static {
@@ -97,33 +95,5 @@ impl Durability {
             Self::Upstream(upstream) => Some(upstream),
             Self::None | Self::Journal => None,
         }
-    }
-}
-
-/// The events of a source that are kept where they came from: numbered, so that the source knows how far all are finished.
-///
-/// It outlives the source's actors, whose events may be finished after them.
-#[derive(Debug, Default)]
-pub struct Upstream {
-    // Written by the source's actor only; whoever finishes events is on another thread.
-    submitted: AtomicU64,
-    finished: Arc<SharedFinished>,
-}
-
-impl Upstream {
-    /// The numbers of the next events.
-    pub(crate) fn mark(&self, events: usize) -> Mark {
-        Mark {
-            finished: self.finished.clone(),
-            first: self.submitted.fetch_add(events as u64, Ordering::Relaxed),
-        }
-    }
-
-    pub(crate) fn submitted(&self) -> u64 {
-        self.submitted.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn finished(&self) -> u64 {
-        self.finished.prefix()
     }
 }

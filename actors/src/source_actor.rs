@@ -14,6 +14,7 @@ use crate::source::{Source, SourceFactory, SourceSpec};
 use crate::source_port::{SUBMITTED_EVENTS_MAX, SourcePort};
 use crate::submitter::Submit;
 use crate::supervision::{Lifeline, StartError, Stop};
+use crate::upstream::CURSOR_INTERVAL;
 
 /// Runs one source, or one connection.
 pub struct SourceActor {
@@ -112,17 +113,34 @@ impl SourceActor {
             ctx.stop();
             return;
         }
-        let (stats, port) = (self.port.stats().clone(), self.port.clone());
-        let registry = self.port.shared.registry.clone();
-        let finished = async move {
-            stats.drained().await;
-            // What waits on disk for a slow sink is waited for as well, unless the process is told to stop.
+        let stats = self.port.stats().clone();
+        let drained = async move { stats.drained().await };
+        ctx.spawn(
+            actix::fut::wrap_future::<_, Self>(drained).map(|(), actor, ctx| {
+                actor.move_cursor(ctx, SourcePort::sync_cursor);
+                actor.wait_for_overflow(ctx);
+            }),
+        );
+    }
+
+    /// What waits on disk for a slow sink is waited for as well, unless the process is told to stop.
+    fn wait_for_overflow(&self, ctx: &mut Context<Self>) {
+        let (port, registry) = (self.port.clone(), self.port.shared.registry.clone());
+        let empty = async move {
             futures::select_biased! {
                 () = port.draining().fuse() => {}
                 () = registry.in_flight.drained().fuse() => {}
             }
         };
-        ctx.spawn(actix::fut::wrap_future::<_, Self>(finished).map(|(), _, ctx| ctx.stop()));
+        ctx.spawn(actix::fut::wrap_future::<_, Self>(empty).map(|(), _, ctx| ctx.stop()));
+    }
+
+    /// Moves the source's cursor, which is the source's code.
+    fn move_cursor(&mut self, ctx: &mut Context<Self>, how: fn(&SourcePort)) {
+        if let Err(panic) = guard::guard("source", self.port.name(), || how(&self.port)) {
+            self.lifeline.fail(format!("its cursor panicked: {panic}"));
+            ctx.stop();
+        }
     }
 
     fn spawn(
@@ -152,6 +170,11 @@ impl Actor for SourceActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.lifeline.spawned(ctx.address().recipient());
+        if self.port.cursor_store().is_some() {
+            ctx.run_interval(CURSOR_INTERVAL, |actor, ctx| {
+                actor.move_cursor(ctx, SourcePort::advance_cursor);
+            });
+        }
         match self.build() {
             Ok(source) => {
                 let port = self.port.clone();

@@ -16,12 +16,13 @@ use crate::memory::MemoryBudget;
 use crate::origin::Origin;
 use crate::outlet::Outlet;
 use crate::receipt::{Admission, Receipt};
-use crate::source::{Durability, Source, SourcePlace, Upstream};
+use crate::source::{Durability, Source, SourcePlace};
 use crate::source_actor::SourceActor;
 use crate::source_stats::SourceStats;
 use crate::stats::Registry;
 use crate::submitter::{Allowance, Submit, Submitter};
 use crate::types::{TypeCache, TypeTable};
+use crate::upstream::{Cursor, CursorStore, Upstream};
 
 /// Events that may be submitted to a source from other threads and wait for the router; beyond, submitters are told to wait.
 pub const SUBMITTED_EVENTS_MAX: usize = 8_192;
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) ready: Notify,
     /// Set if faults are injected here.
     faults: OnceCell<Rc<SourceFaults>>,
+    /// The source's place in what it reads, if that is kept.
+    cursor: RefCell<Option<Box<dyn Cursor>>>,
 }
 
 impl SourcePort {
@@ -168,12 +171,31 @@ impl SourcePort {
             .map_or(0, Upstream::submitted)
     }
 
-    /// How many of them are finished without a gap, from the first on.
-    pub fn finished(&self) -> u64 {
-        self.shared
-            .durability
-            .upstream()
-            .map_or(0, Upstream::finished)
+    /// Where a source with `durability: upstream` keeps its place.
+    pub fn cursor_store(&self) -> Option<&Arc<dyn CursorStore>> {
+        self.shared.durability.upstream().map(Upstream::store)
+    }
+
+    /// Has the source's place moved over what is finished from now on, until that is all.
+    pub fn keep_cursor(&self, cursor: Box<dyn Cursor>) {
+        *self.shared.cursor.borrow_mut() = Some(cursor);
+    }
+
+    /// Moves the cursor over what is finished by now.
+    pub(crate) fn advance_cursor(&self) {
+        if let Some(upstream) = self.shared.durability.upstream()
+            && let Some(cursor) = &mut *self.shared.cursor.borrow_mut()
+        {
+            cursor.advance(upstream.finished());
+        }
+    }
+
+    /// As [`SourcePort::advance_cursor`], and makes it durable.
+    pub(crate) fn sync_cursor(&self) {
+        self.advance_cursor();
+        if let Some(cursor) = &mut *self.shared.cursor.borrow_mut() {
+            cursor.sync();
+        }
     }
 
     /// Has injected faults strike.
@@ -320,6 +342,7 @@ impl SourcePort {
                 is_ready: Cell::new(false),
                 ready: Notify::new(),
                 faults: OnceCell::new(),
+                cursor: RefCell::default(),
             }),
         }
     }

@@ -1,16 +1,18 @@
 //! The sources as a child of the root: each goes to the journal or straight to the router.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_rt::ArbiterHandle;
 use veltrix_actors::{
     AutoShutdown, ChildSpec, Durability, DurabilityKind, Restart, SourcePlace, SourceSpec,
-    start_source, start_supervisor,
+    Upstream, start_source, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
 use super::tree::{self, SHUTDOWN, Tree, significant, supervisor};
 use crate::config::{Config, SourceConfig};
+use crate::disk_cursor::DiskCursor;
 
 /// All sources below their supervisor, which ends with the last of them.
 pub(super) fn child(all: &Tree, config: &Config) -> ChildSpec {
@@ -20,7 +22,7 @@ pub(super) fn child(all: &Tree, config: &Config) -> ChildSpec {
         .map(|source| {
             let spec = SourceSpec {
                 factory: source.factory.clone(),
-                place: place(all, source),
+                place: place(all, config, source),
             };
             (spec, Arbiters::for_io(source.factory.is_blocking()))
         })
@@ -56,11 +58,15 @@ pub(super) fn child(all: &Tree, config: &Config) -> ChildSpec {
     significant(sources)
 }
 
-fn place(tree: &Tree, source: &SourceConfig) -> SourcePlace {
+fn place(tree: &Tree, config: &Config, source: &SourceConfig) -> SourcePlace {
     let (next, durability) = match source.durability {
         DurabilityKind::None => (&tree.router, Durability::None),
         DurabilityKind::Journal => (&tree.journal, Durability::Journal),
-        DurabilityKind::Upstream => (&tree.router, Durability::Upstream(Default::default())),
+        DurabilityKind::Upstream => {
+            let folder = config.service.data_dir.join("cursors").join(&source.name);
+            let cursor = Arc::new(DiskCursor::new(folder));
+            (&tree.router, Durability::Upstream(Upstream::new(cursor)))
+        }
     };
     SourcePlace {
         name: source.name.as_str().into(),

@@ -111,7 +111,12 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
                     raw.kind,
                     word(wanted)
                 );
-                let help = format!("it knows {}", names.join(" and "));
+                let help = match names.as_slice() {
+                    [first @ .., last] if !first.is_empty() => {
+                        format!("it knows {} and {last}", first.join(", "))
+                    }
+                    _ => format!("it knows {}", names.concat()),
+                };
                 reporter.value(&path.key("durability"), message, Some(help));
             }
             wanted

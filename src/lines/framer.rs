@@ -99,6 +99,11 @@ impl Framer {
         self.buffer.len()
     }
 
+    /// Whether the end of a line that was too long has not come yet.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.is_skipping
+    }
+
     /// Whether an unfinished line is charged to the memory budget.
     pub(crate) fn holds_budget(&self) -> bool {
         self.charge.is_some()

@@ -9,8 +9,8 @@ use futures::future::LocalBoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use veltrix_actors::mailbox::{Custody, Deliver, Inlet};
 use veltrix_actors::{
-    Durability, Lifeline, MemoryBudget, Registry, Source, SourceActor, SourceFactory, SourcePlace,
-    SourcePort, SourceSpec, SourceStats, StartError, Stop, TypeTable,
+    CursorStore, Durability, Lifeline, MemoryBudget, Registry, Source, SourceActor, SourceFactory,
+    SourcePlace, SourcePort, SourceSpec, SourceStats, StartError, Stop, TypeTable, Upstream,
 };
 
 /// A running source.
@@ -34,9 +34,28 @@ impl Harness {
         })
     }
 
+    /// Runs the factory's source with `durability: upstream`.
+    pub(super) fn start_upstream(
+        factory: impl SourceFactory + 'static,
+        store: Arc<dyn CursorStore>,
+    ) -> Self {
+        let run = move |port| match factory.build() {
+            Ok(source) => source.run(port),
+            Err(error) => Box::pin(async { Err(error) }) as LocalBoxFuture<'static, _>,
+        };
+        Self::run_with(run, Durability::Upstream(Upstream::new(store)))
+    }
+
     /// Runs what `run` makes of its port.
     pub(super) fn run(
         run: impl FnOnce(SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> + Send + 'static,
+    ) -> Self {
+        Self::run_with(run, Durability::None)
+    }
+
+    fn run_with(
+        run: impl FnOnce(SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> + Send + 'static,
+        durability: Durability,
     ) -> Self {
         let (sender, lines) = mpsc::channel(1 << 20);
         let (returned, ended) = oneshot::channel();
@@ -55,7 +74,7 @@ impl Harness {
             place: SourcePlace {
                 name: "test".into(),
                 next: inlet,
-                durability: Durability::None,
+                durability,
                 types: Arc::new(TypeTable::default()),
                 budget: MemoryBudget::new(64 << 20),
                 registry: registry.clone(),
@@ -99,7 +118,7 @@ impl Harness {
         let result = (&mut self.ended).await.expect("a source that returns");
         self.stats.in_flight.drained().await;
         let mut lines = Vec::new();
-        while self.stats.accepted.get() != self.stats.finished.get() {
+        while self.stats.accepted.get() != self.stats.finished.get() || self.actor.connected() {
             tokio::task::yield_now().await;
         }
         while let Ok(line) = self.lines.try_recv() {

@@ -1,14 +1,16 @@
 //! Files that are read as they grow.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::sleep;
 use veltrix_actors::StartError;
 
+use super::position::Identity;
 use super::tail::{Fate, Tail};
-use super::{Reading, matching};
+use super::{Reading, leftover, matching};
 
 /// Files open at once; further ones wait until others are gone.
 const FOLLOWED_FILES_MAX: usize = 1_024;
@@ -22,12 +24,16 @@ pub(super) async fn run(
     poll: Duration,
 ) -> Result<(), StartError> {
     let mut tails: BTreeMap<PathBuf, Tail> = BTreeMap::new();
-    let mut is_ready = false;
+    open_new(&mut tails, &globs, &reading)?;
+    reading.port.report_ready();
+    for tail in leftover::find(&globs, &reading) {
+        if let Turn::Drain = close(tail, &mut reading).await? {
+            return Ok(());
+        }
+    }
+    reading.progress.prune(reading.port.submitted());
     loop {
         open_new(&mut tails, &globs, &reading)?;
-        if !std::mem::replace(&mut is_ready, true) {
-            reading.port.report_ready();
-        }
         let mut is_idle = true;
         for tail in tails.values_mut() {
             reading.parser.set_place(tail.path.display().to_string());
@@ -53,7 +59,11 @@ pub(super) async fn run(
         }
         let is_rotated = !gone.is_empty();
         for path in gone {
-            close(tails.remove(&path), &mut reading).await?;
+            if let Some(tail) = tails.remove(&path)
+                && let Turn::Drain = close(tail, &mut reading).await?
+            {
+                return Ok(());
+            }
         }
         if is_rotated {
             continue;
@@ -96,6 +106,10 @@ fn open_new(
             if tails.contains_key(&path) || tails.len() >= FOLLOWED_FILES_MAX {
                 continue;
             }
+            // What cannot be looked at cannot be opened either, which says why.
+            if is_followed(&path, tails, reading).unwrap_or(false) {
+                continue;
+            }
             match Tail::open(&path, reading) {
                 Ok(tail) => {
                     tracing::debug!(source = reading.port.name(), path = %path.display(), "following");
@@ -109,18 +123,45 @@ fn open_new(
     Ok(())
 }
 
+/// Whether the file is followed already, as may be by the name that it had before it was renamed.
+fn is_followed(
+    path: &Path,
+    tails: &mut BTreeMap<PathBuf, Tail>,
+    reading: &Reading,
+) -> io::Result<bool> {
+    let identity = Identity::of(&std::fs::metadata(path)?);
+    let known = tails.iter().find(|(_, tail)| tail.identity == identity);
+    let Some((name, tail)) = known else {
+        return Ok(false);
+    };
+    if let Fate::Gone = tail.fate() {
+        let name = name.clone();
+        if let Some(mut tail) = tails.remove(&name) {
+            tracing::info!(source = reading.port.name(), path = %name.display(), to = %path.display(), "renamed");
+            tail.path = path.into();
+            tails.insert(path.to_owned(), tail);
+        }
+    }
+    Ok(true)
+}
+
 /// Takes the last of a file whose path is gone: what was appended between the last read and the rotation, and a last
 /// line without newline.
-async fn close(tail: Option<Tail>, reading: &mut Reading) -> Result<(), StartError> {
-    let Some(mut tail) = tail else {
-        return Ok(());
-    };
+async fn close(mut tail: Tail, reading: &mut Reading) -> Result<Turn, StartError> {
     reading.parser.set_place(tail.path.display().to_string());
-    while let Turn::More = read_turn(&mut tail, reading).await? {}
+    loop {
+        match read_turn(&mut tail, reading).await? {
+            Turn::More => {}
+            // The next run finds the file by its inode.
+            Turn::Drain => return Ok(Turn::Drain),
+            Turn::End => break,
+        }
+    }
     tail.finish(reading);
-    reading.progress.forget(&tail.path);
+    let submitted = reading.port.submitted();
+    reading.progress.forget(&tail.identity, submitted);
     tracing::info!(source = reading.port.name(), path = %tail.path.display(), "gone or rotated");
-    Ok(())
+    Ok(Turn::End)
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! Lines of files that match globs: read once and done, or followed as they grow.
 
+mod cursor;
 mod follow;
+mod leftover;
 mod once;
+mod position;
+mod progress;
 mod tail;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
@@ -18,6 +22,7 @@ use super::{Problem, check_max_event, unless};
 use crate::config::OneOrMany;
 use crate::config::{ByteSize, DurationText};
 use crate::lines::{EVENT_BYTES_DEFAULT, EnvelopeFactory, LineEnvelope, LineParser};
+use progress::Progress;
 
 /// Events from files, one a line.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -53,34 +58,6 @@ pub(crate) struct FileFactory {
     event_bytes_max: usize,
     envelope: Option<EnvelopeFactory>,
     progress: Arc<Progress>,
-}
-
-/// Bytes of each file whose events were submitted, over all starts of the source: without it, a restart would repeat them.
-#[derive(Debug, Default)]
-struct Progress(Mutex<HashMap<PathBuf, u64>>);
-
-impl Progress {
-    fn get(&self, path: &Path) -> u64 {
-        self.lock().get(path).copied().unwrap_or_default()
-    }
-
-    fn set(&self, path: &Path, offset: u64) {
-        let mut known = self.lock();
-        match known.get_mut(path) {
-            Some(known) => *known = offset,
-            None => {
-                known.insert(path.to_owned(), offset);
-            }
-        }
-    }
-
-    fn forget(&self, path: &Path) {
-        self.lock().remove(path);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Checks the options.
@@ -140,7 +117,11 @@ impl SourceFactory for FileFactory {
     }
 
     fn durabilities(&self) -> &'static [DurabilityKind] {
-        &[DurabilityKind::None, DurabilityKind::Journal]
+        &[
+            DurabilityKind::Upstream,
+            DurabilityKind::Journal,
+            DurabilityKind::None,
+        ]
     }
 
     fn is_blocking(&self) -> bool {
@@ -173,10 +154,13 @@ impl Source for FileSource {
             event_bytes_max,
             progress,
         };
-        match follow {
-            Some(poll) => Box::pin(follow::run(reading, globs, poll)),
-            None => Box::pin(once::run(reading, globs)),
-        }
+        Box::pin(async move {
+            reading.progress.attach(&reading.port)?;
+            match follow {
+                Some(poll) => follow::run(reading, globs, poll).await,
+                None => once::run(reading, globs).await,
+            }
+        })
     }
 }
 
@@ -206,20 +190,4 @@ fn failed(what: &str, path: &Path, error: &std::io::Error) -> StartError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wrong_options_are_named() {
-        let options = r#"{"path":["a/***","ok"],"poll":"0s","max_event":"9TiB"}"#;
-        let problems = prepare(serde_json::from_str(options).expect("options"), None);
-        let problems = problems.err().expect("problems");
-        let keys: Vec<_> = problems.iter().map(|(key, _)| key.as_str()).collect();
-        assert_eq!(keys, ["path", "poll", "max_event"]);
-        let problems = prepare(
-            serde_json::from_str(r#"{"path":[]}"#).expect("options"),
-            None,
-        );
-        assert!(problems.is_err());
-    }
-}
+mod tests;

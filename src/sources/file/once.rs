@@ -26,7 +26,7 @@ pub(super) async fn run(mut reading: Reading, globs: Vec<String>) -> Result<(), 
     }
     reading.port.report_ready();
     let bar = progress_bar(reading.port.name(), total_bytes);
-    let mut finished_bytes = 0;
+    let (mut finished_bytes, mut known_files) = (0, 0);
     for path in &paths {
         let mut tail = Tail::open(path, &reading)?;
         reading.parser.set_place(path.display().to_string());
@@ -42,8 +42,18 @@ pub(super) async fn run(mut reading: Reading, globs: Vec<String>) -> Result<(), 
         }
         tail.finish(&mut reading);
         finished_bytes += tail.offset();
+        known_files += usize::from(tail.had_been_read());
     }
     bar.finish_and_clear();
+    if known_files > 0 {
+        tracing::info!(
+            source = reading.port.name(),
+            files = paths.len(),
+            known_files,
+            "an earlier run has read some of the files to their ends, and they have not grown"
+        );
+    }
+    reading.progress.prune(reading.port.submitted());
     Ok(())
 }
 
