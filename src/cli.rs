@@ -81,7 +81,7 @@ enum Command {
     Test(test::Test),
     /// Print the JSON Schema of the config, for editors.
     Schema,
-    /// Read the events that a running process has given up.
+    /// Read the events that were given up, send them once more, or forget them.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
     /// Read the journal in the data directory of a process that does not run; nothing in it is changed.

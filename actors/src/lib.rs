@@ -20,6 +20,9 @@ mod dead_letter_actor;
 mod dead_letter_copy;
 mod dead_letter_desk;
 mod dead_letter_json;
+mod dead_letter_memory;
+mod dead_letter_replay;
+mod dead_letter_stats;
 mod dead_letter_store;
 mod derive;
 mod envelope;
@@ -51,6 +54,7 @@ mod pattern;
 mod plain_envelope;
 mod read_back;
 mod receipt;
+mod replay;
 mod route_table;
 mod router;
 mod shared_finished;
@@ -95,8 +99,13 @@ pub use dead_letter_actor::{
     DEAD_LETTER_NOT_COPIED, DEAD_LETTER_OVERFLOW, DeadLetterActor, DeadLetterSpec,
 };
 pub use dead_letter_copy::{AlsoTo, DEAD_LETTER_TYPE};
-pub use dead_letter_desk::DeadLetterDesk;
-pub use dead_letter_store::{DeadLetter, DeadLetterLimits, DeadLetterPage, DeadLetterQuery};
+pub use dead_letter_desk::{DeadLetterDesk, DeskError, Replaying, Selected};
+pub use dead_letter_memory::DeadLetterLimits;
+pub use dead_letter_replay::ReplaySpec;
+pub use dead_letter_stats::DeadLetterStats;
+pub use dead_letter_store::{
+    DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetterQuery, DeadLetterStore, OpenDeadLetters,
+};
 pub use envelope::{ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DEPTH_MAX, EnvelopeError};
 pub use event::{Event, EventRecord};
 pub use faults::{FaultAction, FaultPlan, FaultPoint, Faults, Injection, Only, PointPattern, When};
@@ -121,6 +130,7 @@ pub use overflow_actor::{OverflowActor, OverflowSpec};
 pub use panic_hook::{install_panic_hook, panics_total};
 pub use pattern::{PatternError, Segment, TypePattern};
 pub use receipt::Admission;
+pub use replay::{REPLAY_SOURCE, REPLAYED, ReplayTargets};
 pub use route_table::{HandlerIndex, RouteTable};
 pub use router::{Route, RouterActor, RouterSpec, Unmatched};
 pub use shared_finished::SharedFinished;

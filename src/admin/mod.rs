@@ -1,5 +1,6 @@
 //! The admin server: liveness, readiness, metrics and the API for whoever operates the process.
 
+mod actions;
 mod dead_letters;
 mod metrics;
 mod open_metrics;
@@ -11,6 +12,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::audit::AuditLog;
+pub(crate) use actions::USER_HEADER;
 use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use veltrix_actors::{DeadLetterDesk, MemoryBudget, Registry, TypeTable};
@@ -18,6 +21,7 @@ use veltrix_actors::{DeadLetterDesk, MemoryBudget, Registry, TypeTable};
 /// What the server reads of the running tree.
 #[derive(Clone)]
 pub(crate) struct Observed {
+    pub(crate) audit: Arc<AuditLog>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) types: Arc<TypeTable>,
@@ -64,6 +68,8 @@ pub(crate) fn serve(listen: SocketAddr, observed: Observed, health: Arc<Health>)
             .route("/readyz", web::get().to(ready))
             .route("/metrics", web::get().to(metrics))
             .route("/api/dead-letters", web::get().to(dead_letters::list))
+            .route("/api/dead-letters/replay", web::post().to(actions::replay))
+            .route("/api/dead-letters/purge", web::post().to(actions::purge))
             .route(
                 "/api/dead-letters/{sequence}",
                 web::get().to(dead_letters::show),
@@ -113,7 +119,10 @@ fn readiness(registry: &Registry) -> String {
     });
     let is_full = registry.journal.is_full();
     let full = is_full.then(|| "the journal has no room".to_owned());
-    let unwell: Vec<String> = full.into_iter().chain(unwell).collect();
+    let is_full = registry.dead_letter_store.is_full();
+    let no_graves = is_full.then(|| "the store of dead letters has no room".to_owned());
+    let full = full.into_iter().chain(no_graves);
+    let unwell: Vec<String> = full.chain(unwell).collect();
     match unwell.is_empty() {
         true => "ready\n".to_owned(),
         false => format!("degraded: {}\n", unwell.join(", ")),
