@@ -3,6 +3,7 @@
 mod dead_letters;
 mod graph;
 mod journal;
+mod replay;
 mod schema;
 mod test;
 mod top;
@@ -87,6 +88,8 @@ enum Command {
     /// Read the journal in the data directory of a process that does not run; nothing in it is changed.
     #[command(subcommand)]
     Journal(journal::Journal),
+    /// Send finished events that the journal still keeps once more, marked with the attribute `replayed`.
+    Replay(replay::Replay),
     /// Print the supervision tree of a running process: each actor's state, restarts, last failure and what waits for it.
     Top(top::Top),
 }
@@ -152,6 +155,7 @@ impl Cli {
                 telemetry::start(self.log_format, self.log_level);
                 what.run(components)
             }
+            Command::Replay(replay) => replay.run(components),
             Command::Top(top) => top.run(components),
             Command::Components { kind, output } => list(components, kind.as_deref(), output),
         }

@@ -28,11 +28,11 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, DeskError>>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeskError {
     /// There is nobody to ask.
-    #[error("the process is starting or stopping, and has no dead letters to show")]
+    #[error("the process is starting or stopping, and cannot say")]
     Closed,
-    /// A replay is under way, and has so many to go.
-    #[error("a replay is under way, and {0} dead letters of it are not finished: wait for it")]
-    Busy(usize),
+    /// A replay is under way.
+    #[error("a replay is under way: wait for its end")]
+    Busy,
     /// The disk.
     #[error("{0}")]
     Failed(String),

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use actix::prelude::Recipient;
 
@@ -15,7 +14,7 @@ use crate::journal::JournalFailure;
 use crate::mailbox::OutletReady;
 use crate::memory::MemoryBudget;
 use crate::origin::{Mark, Origin};
-use crate::replay::{REPLAY_SOURCE, ReplayOutlets, ReplayTargets, mark_replayed};
+use crate::replay::{Pace, REPLAY_SOURCE, ReplayOutlets, ReplayTargets, Wait, mark_replayed};
 use crate::shared_finished::SharedFinished;
 use crate::stats::Registry;
 use crate::types::{TypeCache, TypeTable};
@@ -50,34 +49,6 @@ pub(crate) struct Replay {
     first_ticket: u64,
     finished: Arc<SharedFinished>,
     left: usize,
-}
-
-/// What the replay waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// Nothing: others shall have their turn.
-    Turn,
-    /// Time.
-    For(Duration),
-    /// A returned credit, or the end of what is under way: whoever brings it asks again.
-    Event,
-}
-
-/// At most so many in a second.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    per_second: u32,
-    since: Instant,
-    sent: u64,
-}
-
-impl Pace {
-    /// How long the next one has to wait.
-    fn wait(&self) -> Option<Duration> {
-        let due = Duration::from_secs_f64(self.sent as f64 / f64::from(self.per_second));
-        due.checked_sub(self.since.elapsed())
-            .filter(|wait| !wait.is_zero())
-    }
 }
 
 impl Replay {
@@ -115,11 +86,7 @@ impl Replay {
     pub(crate) fn begin(&mut self, sequences: Vec<u64>, per_second: Option<u32>) {
         self.left = sequences.len();
         self.queue = sequences.into();
-        self.pace = per_second.map(|per_second| Pace {
-            per_second,
-            since: Instant::now(),
-            sent: 0,
-        });
+        self.pace = per_second.map(Pace::new);
         self.report();
     }
 

@@ -21,6 +21,10 @@ pub struct JournalStats {
     pub backlog: Gauge,
     /// The first event that a crash would have handled again.
     cursor: AtomicU64,
+    /// Finished events that were sent once more.
+    pub replayed: Counter,
+    /// Whether a replay is under way.
+    is_replaying: AtomicBool,
     /// Whether the last batch found no room on the disk.
     is_full: AtomicBool,
     /// Whether a write or a sync failed, after which nothing is accepted any more.
@@ -50,6 +54,13 @@ impl JournalStats {
 
     pub(crate) fn set_cursor(&self, number: u64) {
         self.cursor.store(number, Ordering::Relaxed);
+    /// Whether a replay is under way.
+    pub fn is_replaying(&self) -> bool {
+        self.is_replaying.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_replaying(&self, is_replaying: bool) {
+        self.is_replaying.store(is_replaying, Ordering::Relaxed);
     }
 
     pub(crate) fn open(&self) {

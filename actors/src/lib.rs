@@ -33,6 +33,8 @@ mod guard;
 mod handler;
 mod journal;
 mod journal_actor;
+mod journal_desk;
+mod journal_replay;
 mod journal_stats;
 mod key;
 mod lane;
@@ -116,6 +118,7 @@ pub use handler::{
 };
 pub use journal::{Journal, JournalFactory, JournalFailure, JournalRefusal, Stored};
 pub use journal_actor::{JournalActor, JournalSpec};
+pub use journal_desk::{JournalDesk, JournalFilter, JournalReplaySpec, Kept};
 pub use journal_stats::JournalStats;
 pub use key::KeySelector;
 pub use lane::HandlerActor;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::prelude::Recipient;
 use rustc_hash::FxHashMap;
@@ -101,6 +102,10 @@ impl ReplayOutlets {
         self.outlets.iter_mut().for_each(Outlet::flush);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outlets.iter().all(Outlet::is_empty)
+    }
+
     fn open(&mut self, branch: &str, targets: Vec<Target>) -> usize {
         if let Some(first) = self.branches.get(branch) {
             return *first;
@@ -113,6 +118,42 @@ impl ReplayOutlets {
         }
         self.branches.insert(branch.into(), first);
         first
+    }
+}
+
+/// What a replay waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Nothing: others shall have their turn.
+    Turn,
+    /// Time.
+    For(Duration),
+    /// A returned credit, memory, or the end of what is under way: it is asked again now and then.
+    Event,
+}
+
+/// At most so many in a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    per_second: u32,
+    since: Instant,
+    pub(crate) sent: u64,
+}
+
+impl Pace {
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            since: Instant::now(),
+            sent: 0,
+        }
+    }
+
+    /// How long the next one has to wait.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        let due = Duration::from_secs_f64(self.sent as f64 / f64::from(self.per_second));
+        due.checked_sub(self.since.elapsed())
+            .filter(|wait| !wait.is_zero())
     }
 }
 

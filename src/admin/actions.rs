@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use veltrix_actors::{DeadLetterFilter, DeskError};
 
 use super::Observed;
-use super::dead_letters::refused;
+use super::dead_letters::{refused, status_of};
 use super::problem::{self, problem};
 use crate::audit::Who;
 use crate::dead_letters::{FILTERS, filter};
@@ -16,6 +16,19 @@ use crate::dead_letters::{FILTERS, filter};
 pub(crate) const USER_HEADER: &str = "x-veltrix-user";
 /// Events replayed in a second, as a limit.
 const RATE_MAX: u32 = 1_000_000;
+
+/// Why an order is not carried out.
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
+
+impl Refusal {
+    pub(super) fn of(error: &DeskError) -> Self {
+        Self(status_of(error), error.to_string())
+    }
+
+    pub(super) fn answer(&self) -> HttpResponse {
+        problem(self.0, &self.1)
+    }
+}
 
 /// What is to be done to which dead letters.
 #[derive(Debug, Default, Deserialize)]
@@ -36,14 +49,14 @@ pub(super) async fn purge(
 ) -> HttpResponse {
     let (order, wanted) = match read(&request, &body) {
         Ok(read) => read,
-        Err(answer) => return answer,
+        Err(refusal) => return refusal.answer(),
     };
     if order.rate.is_some() {
         return problem(StatusCode::BAD_REQUEST, "a purge has no `rate`");
     }
     let (wanted, count) = match choose(&request, &observed, &order, wanted, "purge").await {
         Ok(chosen) => chosen,
-        Err(answer) => return answer,
+        Err(refusal) => return refusal.answer(),
     };
     if order.dry_run {
         return problem::json(json!({ "dry_run": true, "count": count }).to_string());
@@ -62,22 +75,19 @@ pub(super) async fn replay(
 ) -> HttpResponse {
     let (order, wanted) = match read(&request, &body) {
         Ok(read) => read,
-        Err(answer) => return answer,
+        Err(refusal) => return refusal.answer(),
     };
-    if order.rate.is_some_and(|rate| rate == 0 || rate > RATE_MAX) {
-        let why = format!("`rate` must be from 1 to {RATE_MAX} in a second");
-        return problem(StatusCode::BAD_REQUEST, &why);
+    if let Err(refusal) = check_rate(order.rate) {
+        return refusal.answer();
     }
     let left = observed.registry.dead_letter_store.waiting_for_replay();
     if left > 0 && !order.dry_run {
         // Before the audit log says that there is one.
-        return refused(&DeskError::Busy(
-            usize::try_from(left).unwrap_or(usize::MAX),
-        ));
+        return refused(&DeskError::Busy);
     }
     let (wanted, count) = match choose(&request, &observed, &order, wanted, "replay").await {
         Ok(chosen) => chosen,
-        Err(answer) => return answer,
+        Err(refusal) => return refusal.answer(),
     };
     if order.dry_run {
         return problem::json(json!({ "dry_run": true, "count": count }).to_string());
@@ -93,9 +103,9 @@ pub(super) async fn replay(
 }
 
 /// The order, if whoever asks may give one.
-fn read(request: &HttpRequest, body: &[u8]) -> Result<(Order, DeadLetterFilter), HttpResponse> {
+fn read(request: &HttpRequest, body: &[u8]) -> Result<(Order, DeadLetterFilter), Refusal> {
     check(request)?;
-    let bad = |why: String| problem(StatusCode::BAD_REQUEST, &why);
+    let bad = |why: String| Refusal(StatusCode::BAD_REQUEST, why);
     let order: Order = match body.is_empty() {
         true => Order::default(),
         false => serde_json::from_slice(body).map_err(|error| bad(format!("the body: {error}")))?,
@@ -117,17 +127,25 @@ fn read(request: &HttpRequest, body: &[u8]) -> Result<(Order, DeadLetterFilter),
     Ok((order, wanted))
 }
 
+pub(super) fn check_rate(rate: Option<u32>) -> Result<(), Refusal> {
+    if rate.is_some_and(|rate| rate == 0 || rate > RATE_MAX) {
+        let why = format!("`rate` must be from 1 to {RATE_MAX} in a second");
+        return Err(Refusal(StatusCode::BAD_REQUEST, why));
+    }
+    Ok(())
+}
+
 /// Only this machine may change anything, and no page in a browser on it: those cannot say `application/json` unasked.
-pub(super) fn check(request: &HttpRequest) -> Result<(), HttpResponse> {
+pub(super) fn check(request: &HttpRequest) -> Result<(), Refusal> {
     let peer = request.peer_addr();
     if !peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
         let why = "this is done from the machine itself only: ask its loopback address";
-        return Err(problem(StatusCode::FORBIDDEN, why));
+        return Err(Refusal(StatusCode::FORBIDDEN, why.to_owned()));
     }
     let media_type = request.headers().get("content-type");
-    if !media_type.is_some_and(|media_type| media_type.as_bytes() == b"application/json") {
+    if media_type.is_none_or(|media_type| media_type.as_bytes() != b"application/json") {
         let why = "send `content-type: application/json`";
-        return Err(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        return Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, why.to_owned()));
     }
     Ok(())
 }
@@ -139,9 +157,9 @@ async fn choose(
     order: &Order,
     mut wanted: DeadLetterFilter,
     action: &str,
-) -> Result<(DeadLetterFilter, usize), HttpResponse> {
+) -> Result<(DeadLetterFilter, usize), Refusal> {
     let counted = observed.dead_letters.count(wanted.clone()).await;
-    let selected = counted.map_err(|error| refused(&error))?;
+    let selected = counted.map_err(|error| Refusal::of(&error))?;
     wanted.last = Some(selected.last);
     if order.dry_run {
         return Ok((wanted, selected.count));
@@ -163,7 +181,7 @@ pub(super) async fn audit(
     action: String,
     filter: Value,
     count: usize,
-) -> Result<(), HttpResponse> {
+) -> Result<(), Refusal> {
     let user = request.headers().get(USER_HEADER);
     let user = user.and_then(|user| user.to_str().ok());
     let who = Who {
@@ -179,5 +197,5 @@ pub(super) async fn audit(
     };
     tracing::error!(error, "the audit log cannot be written");
     let why = format!("nothing was done: the audit log cannot be written: {error}");
-    Err(problem(StatusCode::SERVICE_UNAVAILABLE, &why))
+    Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, why))
 }

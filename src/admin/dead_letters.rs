@@ -93,9 +93,12 @@ fn query(parameters: &[(String, String)]) -> Result<DeadLetterQuery, String> {
 
 /// Why the desk has nothing to give.
 pub(super) fn refused(error: &DeskError) -> HttpResponse {
-    let status = match error {
-        DeskError::Busy(_) => StatusCode::CONFLICT,
+    problem(status_of(error), &error.to_string())
+}
+
+pub(super) fn status_of(error: &DeskError) -> StatusCode {
+    match error {
+        DeskError::Busy => StatusCode::CONFLICT,
         DeskError::Closed | DeskError::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    problem(status, &error.to_string())
+    }
 }

@@ -261,6 +261,16 @@ fn journal(page: &mut Page, observed: &Observed) {
         "Stored events to be read back and handled",
         one(journal.backlog.get()),
     );
+    page.counter(
+        "veltrix_journal_replayed",
+        "Finished events that were sent once more",
+        one(journal.replayed.get()),
+    );
+    page.gauge(
+        "veltrix_journal_replaying",
+        "1 while events are sent once more",
+        one(u8::from(journal.is_replaying())),
+    );
     page.gauge(
         "veltrix_journal_cursor",
         "Number of the first event that a crash would have handled again",

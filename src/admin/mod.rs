@@ -5,6 +5,7 @@ mod dead_letters;
 mod metrics;
 mod open_metrics;
 mod problem;
+mod replay;
 mod tree;
 
 use std::io;
@@ -16,7 +17,9 @@ use crate::audit::AuditLog;
 pub(crate) use actions::USER_HEADER;
 use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use veltrix_actors::{DeadLetterDesk, MemoryBudget, Registry, TypeTable};
+use veltrix_actors::{
+    DeadLetterDesk, JournalDesk, MemoryBudget, Registry, ReplayTargets, TypeTable,
+};
 
 /// What the server reads of the running tree.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub(crate) struct Observed {
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) types: Arc<TypeTable>,
     pub(crate) dead_letters: Arc<DeadLetterDesk>,
+    pub(crate) journal: Arc<JournalDesk>,
+    pub(crate) replay_targets: ReplayTargets,
 }
 
 /// Whether the process wants traffic. Shared with the server's thread, which only reads it.
@@ -74,6 +79,7 @@ pub(crate) fn serve(listen: SocketAddr, observed: Observed, health: Arc<Health>)
                 "/api/dead-letters/{sequence}",
                 web::get().to(dead_letters::show),
             )
+            .route("/api/replay", web::post().to(replay::replay))
             .route("/api/tree", web::get().to(tree::show))
     })
     .workers(1)

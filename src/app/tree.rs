@@ -8,10 +8,10 @@ use actix::Recipient;
 use actix_rt::ArbiterHandle;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AutoShutdown, Backoff, Breaker, ChildSpec, DeadLetterDesk, LaneSlot, LaneSpec, LeakedThreads,
-    Lifeline, MemoryBudget, Registry, ReplayTargets, Restart, RestartBudget, RootWatch, Route,
-    RouterSpec, SinkSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched, WatchedSink,
-    start_lane, start_router, start_sink, start_supervisor,
+    AutoShutdown, Backoff, Breaker, ChildSpec, DeadLetterDesk, JournalDesk, LaneSlot, LaneSpec,
+    LeakedThreads, Lifeline, MemoryBudget, Registry, ReplayTargets, Restart, RestartBudget,
+    RootWatch, Route, RouterSpec, SinkSpec, Stop, Supervisor, Target, TypeTable, Unmatched,
+    Watched, WatchedSink, start_lane, start_router, start_sink, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
@@ -37,6 +37,7 @@ pub(super) struct Tree {
     pub(super) journal: Arc<Inlet>,
     dead_letters: Arc<Inlet>,
     desk: Arc<DeadLetterDesk>,
+    pub(super) journal_desk: Arc<JournalDesk>,
     sinks: HashMap<String, Target>,
     /// Per handler the places of its lanes.
     lanes: HashMap<String, Vec<Arc<LaneSlot>>>,
@@ -69,6 +70,7 @@ impl Tree {
             journal: Inlet::new(),
             dead_letters: Inlet::new(),
             desk: Arc::default(),
+            journal_desk: Arc::default(),
             sinks: config
                 .sinks
                 .iter()
@@ -86,6 +88,8 @@ impl Tree {
             budget: self.budget.clone(),
             types: self.types.clone(),
             dead_letters: self.desk.clone(),
+            journal: self.journal_desk.clone(),
+            replay_targets: self.replay_targets(config),
         }
     }
 
@@ -145,7 +149,7 @@ impl Tree {
     }
 
     /// Where events can be sent once more.
-    fn replay_targets(&self, config: &Config) -> ReplayTargets {
+    pub(super) fn replay_targets(&self, config: &Config) -> ReplayTargets {
         let handler = |handler: &HandlerConfig| {
             let lanes = self.inlets(&handler.name);
             (handler.name.clone(), (key(&handler.key), lanes))

@@ -252,7 +252,7 @@ impl DeadLetters {
 }
 
 /// A number of events in a second, with or without `/s`.
-fn per_second(text: &str) -> Result<u32, String> {
+pub(super) fn per_second(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix("/s").unwrap_or(text);
     let number = number.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "give a whole number of events in a second, such as `100/s`".to_owned())

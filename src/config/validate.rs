@@ -130,10 +130,8 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         Some(Unmatched::Sink(name)) => Some(name.as_str()),
         _ => None,
     };
-    let dead_letters: Option<RawDeadLetters> = section(&tree, "dead_letters", reporter);
-    let dead_letters = dead_letters.map(|raw| raw.validate(context));
-    let journal: Option<RawJournal> = section(&tree, "journal", reporter);
-    let journal = journal.map(|raw| raw.validate(reporter));
+    let dead_letters = dead_letters(&tree, context);
+    let journal = journal(&tree, reporter);
     let copies_sink = dead_letters
         .as_ref()
         .and_then(|config| config.also_to.as_deref());
@@ -171,6 +169,16 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         faults,
         tests,
     })
+}
+
+fn dead_letters(tree: &Value, context: Context<'_>) -> Option<DeadLettersConfig> {
+    let raw: Option<RawDeadLetters> = section(tree, "dead_letters", context.reporter);
+    raw.map(|raw| raw.validate(context))
+}
+
+fn journal(tree: &Value, reporter: &Reporter) -> Option<JournalConfig> {
+    let raw: Option<RawJournal> = section(tree, "journal", reporter);
+    raw.map(|raw| raw.validate(reporter))
 }
 
 /// The names of all sinks, valid or not.

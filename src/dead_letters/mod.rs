@@ -9,5 +9,5 @@ mod record;
 mod store;
 
 pub(crate) use answer::page_as_json;
-pub(crate) use filter::{FILTERS, filter};
+pub(crate) use filter::{FILTERS, filter, time};
 pub(crate) use store::{DiskDeadLetters, FOLDER};

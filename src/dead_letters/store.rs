@@ -49,12 +49,15 @@ pub(crate) struct DiskDeadLetters {
     /// Appended and not synced yet.
     pending: Vec<(u64, Arc<DeadLetter>)>,
     /// The record read last: many are read one after the other.
-    read: Option<(Range<u64>, Vec<Option<Arc<DeadLetter>>>)>,
+    read: Option<ReadRecord>,
     /// The newest ones that have a backtrace.
     traced: VecDeque<Arc<DeadLetter>>,
     is_full: bool,
     is_tidy: bool,
 }
+
+/// The positions of a record, and its dead letters; none in the place of one that is damaged.
+type ReadRecord = (Range<u64>, Vec<Option<Arc<DeadLetter>>>);
 
 impl DiskDeadLetters {
     /// Opens the store in `folder`, which may take so many bytes.
@@ -131,7 +134,7 @@ impl DiskDeadLetters {
 
     /// The dead letter at that position.
     fn read(&mut self, position: u64) -> Result<Option<Arc<DeadLetter>>, JournalFailure> {
-        let is_it = |read: &(Range<u64>, _)| read.0.contains(&position);
+        let is_it = |read: &ReadRecord| read.0.contains(&position);
         if !self.read.as_ref().is_some_and(is_it) {
             let mut payload = Vec::new();
             let Next::Record(record) = self.log.read(position, &mut payload).map_err(failure)?

@@ -4,9 +4,9 @@ use actix::prelude::{AsyncContext, Context, Handler};
 
 use super::DeadLetterActor;
 use crate::dead_letter_desk::{Answer, AskDeadLetters, DeskError, Replaying, Selected};
-use crate::dead_letter_replay::Wait;
 use crate::dead_letter_store::DeadLetterFilter;
 use crate::journal::{JournalFailure, JournalRefusal};
+use crate::replay::Wait;
 
 /// Sent by the actor to itself: goes on with a replay.
 #[derive(actix::Message)]
@@ -69,7 +69,7 @@ impl DeadLetterActor {
             return Err(DeskError::Closed);
         };
         if replay.left() > 0 {
-            return Err(DeskError::Busy(replay.left()));
+            return Err(DeskError::Busy);
         }
         let store = self.store.as_mut().expect("it is left at the end only");
         let mut homed = Vec::with_capacity(sequences.len());
