@@ -3,6 +3,7 @@
 //! What a process before this one left unfinished is read back and handed on first; what comes meanwhile is stored, and read
 //! back in its turn.
 
+mod door;
 mod reading;
 mod replaying;
 
@@ -12,9 +13,13 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
 
+pub use self::door::DUPLICATE;
+use self::door::Written;
+
 use crate::acceptance;
 use crate::batch::EventBatch;
 use crate::cursor::{CURSOR_INTERVAL, Cursor};
+use crate::dedupe::{Dedupe, DedupeSpec};
 use crate::finished::Finished;
 use crate::journal::{Journal, JournalFactory, JournalFailure, JournalRefusal};
 use crate::journal_desk::JournalReplaySpec;
@@ -47,6 +52,8 @@ pub struct JournalSpec {
     pub backlog_bytes_max: u64,
     /// How finished events are sent once more; they are not if there is none.
     pub replay: Option<JournalReplaySpec>,
+    /// How far back events are known that come again; all are taken if there is none.
+    pub dedupe: Option<DedupeSpec>,
     /// The counts.
     pub registry: Arc<Registry>,
 }
@@ -60,8 +67,10 @@ pub struct JournalActor {
     read_back: ReadBack,
     /// What was written down last, and when.
     cursor: Cursor,
-    /// Written, and not synced yet, with the number of each batch's first event.
-    group: Vec<(Deliver, u64)>,
+    /// Written, and not synced yet.
+    group: Vec<Written>,
+    /// The events that came before.
+    dedupe: Option<Dedupe>,
     /// What found no room on the disk and waits for it, in order.
     waiting: VecDeque<Deliver>,
     /// Custody of batches of those who are to wait while there is something to read back, with the number of their events:
@@ -85,12 +94,16 @@ impl JournalActor {
     /// The actor around a journal that was just opened, of which this much is finished.
     pub(crate) fn new(
         spec: JournalSpec,
-        (journal, finished): (Box<dyn Journal>, Finished),
+        (mut journal, finished): (Box<dyn Journal>, Finished),
         inlet: Arc<Inlet>,
         lifeline: Lifeline,
         ctx: &Context<Self>,
     ) -> Self {
         let types = TypeCache::new(spec.types.clone());
+        let mut dedupe = spec.dedupe.map(Dedupe::new);
+        if let Some(dedupe) = &mut dedupe {
+            door::remember(dedupe, &mut *journal, types.clone());
+        }
         let end = journal.end();
         let read_back = ReadBack::new(finished.clone(), end, types, spec.budget.clone());
         let left = signed(read_back.left());
@@ -116,6 +129,7 @@ impl JournalActor {
             read_back,
             cursor: Cursor::new(finished),
             group: Vec::new(),
+            dedupe,
             waiting: VecDeque::new(),
             held_back: VecDeque::new(),
             replay,
@@ -138,9 +152,20 @@ impl JournalActor {
             self.waiting.push_back(deliver);
             return;
         }
-        match self.write(batch) {
+        let judged = self.judge(batch);
+        let written = self.write(judged.new.as_ref().unwrap_or(batch));
+        match &written {
+            Ok(_) => self.leave_out(batch, &judged),
+            Err(_) => self.take_back(&judged),
+        }
+        match written {
             Ok(first) => {
-                self.group.push((deliver, first));
+                let new = judged.new;
+                self.group.push(Written {
+                    deliver,
+                    new,
+                    first,
+                });
                 if !std::mem::replace(&mut self.is_commit_due, true) {
                     ctx.notify(Commit);
                 }
@@ -168,6 +193,9 @@ impl JournalActor {
     }
 
     fn write(&mut self, batch: &EventBatch) -> Result<u64, JournalRefusal> {
+        if batch.is_empty() {
+            return Ok(self.journal.end());
+        }
         let (unread, max) = (
             self.journal.unread_bytes(self.read_back.next),
             self.spec.backlog_bytes_max,
@@ -199,18 +227,24 @@ impl JournalActor {
     fn commit(&mut self, ctx: &mut Context<Self>) {
         let started = Instant::now();
         if let Err(failure) = self.journal.sync() {
-            for (deliver, _) in self.group.drain(..) {
-                acceptance::reject(deliver.batch(), Admission::Failed);
+            for written in self.group.drain(..) {
+                acceptance::reject(written.deliver.batch(), Admission::Failed);
             }
             self.fail(&failure, ctx);
             return;
         }
         self.spec.registry.journal.sync_time.add(started.elapsed());
-        for (deliver, first) in std::mem::take(&mut self.group) {
-            let batch = deliver.batch();
+        for written in std::mem::take(&mut self.group) {
+            let (batch, first) = (written.batch(), written.first);
             let events = batch.len() as u64;
             acceptance::store(batch, first, &self.read_back.finished);
-            let custody = deliver.settle();
+            if written.new.is_some() {
+                acceptance::accept_left_out(written.deliver.batch());
+            }
+            let custody = written.deliver.settle();
+            if events == 0 {
+                continue;
+            }
             // Who can be refused need not wait: the backlog's limit stops it.
             let is_refusable = acceptance::is_refusable(batch);
             if self.read_back.next == first && (self.outlet.has_room() || !is_refusable) {
@@ -230,7 +264,7 @@ impl JournalActor {
     /// The number after the last event that is durable.
     fn synced_end(&self) -> u64 {
         match self.group.first() {
-            Some((_, first)) => *first,
+            Some(written) => written.first,
             None => self.journal.end(),
         }
     }

@@ -54,6 +54,8 @@ impl JournalStats {
 
     pub(crate) fn set_cursor(&self, number: u64) {
         self.cursor.store(number, Ordering::Relaxed);
+    }
+
     /// Whether a replay is under way.
     pub fn is_replaying(&self) -> bool {
         self.is_replaying.load(Ordering::Relaxed)

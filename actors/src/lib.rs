@@ -24,6 +24,7 @@ mod dead_letter_memory;
 mod dead_letter_replay;
 mod dead_letter_stats;
 mod dead_letter_store;
+mod dedupe;
 mod derive;
 mod envelope;
 mod event;
@@ -108,6 +109,7 @@ pub use dead_letter_stats::DeadLetterStats;
 pub use dead_letter_store::{
     DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetterQuery, DeadLetterStore, OpenDeadLetters,
 };
+pub use dedupe::DedupeSpec;
 pub use envelope::{ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DEPTH_MAX, EnvelopeError};
 pub use event::{Event, EventRecord};
 pub use faults::{FaultAction, FaultPlan, FaultPoint, Faults, Injection, Only, PointPattern, When};
@@ -117,7 +119,7 @@ pub use handler::{
     AsyncHandler, Handler, HandlerError, HandlerFactory, LaneHandler, Refusal, Reply, ReplyResult,
 };
 pub use journal::{Journal, JournalFactory, JournalFailure, JournalRefusal, Stored};
-pub use journal_actor::{JournalActor, JournalSpec};
+pub use journal_actor::{DUPLICATE, JournalActor, JournalSpec};
 pub use journal_desk::{JournalDesk, JournalFilter, JournalReplaySpec, Kept};
 pub use journal_stats::JournalStats;
 pub use key::KeySelector;
@@ -126,7 +128,7 @@ pub use lane_slot::LaneSlot;
 pub use lane_spec::{LaneSpec, Target};
 pub use log_limit::LogLimit;
 pub use memory::{Charge, MemoryBudget};
-pub use origin::Origin;
+pub use origin::{ID_CONFLICT, Origin};
 pub use outlet::Outlet;
 pub use output::{Output, RESULT_BYTES_MAX, RESULTS_PER_EVENT_MAX};
 pub use overflow_actor::{OverflowActor, OverflowSpec};

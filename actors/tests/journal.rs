@@ -201,6 +201,7 @@ impl Process {
             budget: budget.clone(),
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             replay: None,
+            dedupe: None,
             registry: registry.clone(),
         };
         let (lifeline, mut journal) = Lifeline::root();

@@ -6,6 +6,7 @@ mod bounded;
 mod chance;
 mod dead_letters;
 mod decode;
+mod dedupe;
 mod document;
 mod environment;
 mod event_key;
@@ -54,6 +55,7 @@ pub(crate) use self::one_or_many::OneOrMany;
 pub use self::{
     bounded::WholeNumber,
     dead_letters::DeadLettersConfig,
+    dedupe::DedupeConfig,
     document::json_schema,
     event_key::EventKey,
     expression::{Envelope, Expression},

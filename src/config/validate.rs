@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{
     dead_letters::{DeadLettersConfig, RawDeadLetters},
     decode::decode_what_is_valid,
+    dedupe::{DedupeConfig, RawDedupe},
     faults::{self, FaultsConfig, RawFaults},
     handler::{self, HandlerConfig},
     journal::{JournalConfig, RawJournal},
@@ -45,6 +46,8 @@ pub struct Config {
     pub dead_letters: DeadLettersConfig,
     /// How events are kept on disk until they are finished.
     pub journal: JournalConfig,
+    /// How far back events are known that come again, if they are.
+    pub dedupe: Option<DedupeConfig>,
     /// A short stable hash of the merged config, secrets left out.
     pub version: String,
     /// What may be shown of it.
@@ -126,12 +129,10 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         .map(|(name, value)| sink::validate(name, value, context))
         .collect();
     let unmatched = unmatched(&tree, context);
-    let unmatched_sink = match &unmatched {
-        Some(Unmatched::Sink(name)) => Some(name.as_str()),
-        _ => None,
-    };
+    let unmatched_sink = unmatched.as_ref().and_then(Unmatched::sink);
     let dead_letters = dead_letters(&tree, context);
     let journal = journal(&tree, reporter);
+    let dedupe = dedupe(&tree, journal.as_ref(), reporter);
     let copies_sink = dead_letters
         .as_ref()
         .and_then(|config| config.also_to.as_deref());
@@ -151,8 +152,7 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
             reporter,
         );
         if raw_handlers.is_empty() && unmatched_sink.is_none() {
-            let message = "the config has no handlers, so every event is unmatched";
-            reporter.warn(&KeyPath::of(["handlers"]), message, None);
+            warn_of_no_handlers(reporter);
         }
     }
     Some(Config {
@@ -164,6 +164,7 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
         supervision,
         dead_letters: dead_letters?,
         journal: journal?,
+        dedupe,
         version: String::new(),
         written: Written::default(),
         faults,
@@ -171,9 +172,34 @@ fn build(mut tree: Value, components: &Components, reporter: &Reporter) -> Optio
     })
 }
 
+impl Unmatched {
+    fn sink(&self) -> Option<&str> {
+        match self {
+            Self::Sink(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+fn warn_of_no_handlers(reporter: &Reporter) {
+    let message = "the config has no handlers, so every event is unmatched";
+    reporter.warn(&KeyPath::of(["handlers"]), message, None);
+}
+
 fn dead_letters(tree: &Value, context: Context<'_>) -> Option<DeadLettersConfig> {
     let raw: Option<RawDeadLetters> = section(tree, "dead_letters", context.reporter);
     raw.map(|raw| raw.validate(context))
+}
+
+/// Off unless the section is there.
+fn dedupe(
+    tree: &Value,
+    journal: Option<&JournalConfig>,
+    reporter: &Reporter,
+) -> Option<DedupeConfig> {
+    tree.get("dedupe")?;
+    let raw: Option<RawDedupe> = section(tree, "dedupe", reporter);
+    raw.map(|raw| raw.validate(journal, reporter))
 }
 
 fn journal(tree: &Value, reporter: &Reporter) -> Option<JournalConfig> {
