@@ -1,16 +1,17 @@
-//! How commands that read reach a running process: GET requests to its admin server, found by `--admin` or by the config.
+//! How commands reach a running process: requests to its admin server, found by `--admin` or by the config.
 
 use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::Value;
 
+use crate::admin::USER_HEADER;
 use crate::cli::ConfigArgs;
 use crate::components::Components;
 use crate::config::{self, Place, Problems};
-use crate::http_client::{Answer, Endpoint, HeaderOptions, HttpClient};
+use crate::http_client::{Answer, Endpoint, HeaderOptions, HttpClient, Message};
 
 /// Time for an answer of the admin server, body included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -133,14 +134,34 @@ impl AdminClient {
             encoded.query_pairs_mut().extend_pairs(query);
             url = encoded.into();
         }
-        let endpoint = endpoint(&url).map_err(AdminError::Usage)?;
+        self.ask(&url, None)
+    }
+
+    /// What the server answers to the order at `path`, such as `/api/dead-letters/purge`.
+    ///
+    /// # Errors
+    /// As [`AdminClient::get`].
+    pub(crate) fn post(&self, path: &str, order: &Value) -> Result<Value, AdminError> {
+        let mut headers = HeaderMap::new();
+        if let Ok(user) = HeaderValue::from_str(&user()) {
+            headers.insert(USER_HEADER, user);
+        }
+        let message = Message::json(order.to_string(), headers);
+        self.ask(&format!("{}{path}", self.base), Some(message))
+    }
+
+    fn ask(&self, url: &str, message: Option<Message>) -> Result<Value, AdminError> {
+        let endpoint = endpoint(url).map_err(AdminError::Usage)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| AdminError::Failed(format!("cannot start an event loop: {error}")))?;
         let answer = runtime.block_on(async {
             let client = HttpClient::new(&endpoint, ANSWER_TIMEOUT)?;
-            let answer = client.get(ANSWER_BYTES_MAX).await;
+            let answer = match message {
+                Some(message) => client.post(message, ANSWER_BYTES_MAX).await,
+                None => client.get(ANSWER_BYTES_MAX).await,
+            };
             answer.map_err(|error| error.to_string())
         });
         match answer {
@@ -181,6 +202,15 @@ impl AdminClient {
                 answer.status, self.found_in
             ))),
         }
+    }
+}
+
+/// Who runs the command, as the audit log names them.
+pub(crate) fn user() -> String {
+    let id = rustix::process::getuid().as_raw();
+    match std::env::var("USER") {
+        Ok(name) => format!("{name} ({id})"),
+        Err(_) => id.to_string(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod dead_letters;
 mod graph;
 mod journal;
+mod replay;
 mod schema;
 mod test;
 mod top;
@@ -82,12 +83,14 @@ enum Command {
     Test(test::Test),
     /// Print the JSON Schema of the config, for editors.
     Schema,
-    /// Read the events that a running process has given up.
+    /// Read the events that were given up, send them once more, or forget them.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
     /// Read the journal in the data directory of a process that does not run; nothing in it is changed.
     #[command(subcommand)]
     Journal(journal::Journal),
+    /// Send finished events that the journal still keeps once more, marked with the attribute `replayed`.
+    Replay(replay::Replay),
     /// Print the supervision tree of a running process: each actor's state, restarts, last failure and what waits for it.
     Top(top::Top),
 }
@@ -153,6 +156,7 @@ impl Cli {
                 telemetry::start(self.log_format, self.log_level);
                 what.run(components)
             }
+            Command::Replay(replay) => replay.run(components),
             Command::Top(top) => top.run(components),
             Command::Components { kind, output } => list(components, kind.as_deref(), output),
         }

@@ -6,11 +6,13 @@
 mod admin;
 mod admin_client;
 mod app;
+mod audit;
 mod builtin;
 mod cli;
 mod cloudevents;
 pub mod components;
 pub mod config;
+mod dead_letters;
 mod deep_stack;
 mod disk_cursor;
 mod expression;

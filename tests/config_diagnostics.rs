@@ -13,12 +13,12 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "sevice: {}",
         "v.yaml:3:1: error: unknown key `sevice`",
-        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, `supervision`, `dead_letters`, `journal`, `faults` and `tests`",
+        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, `supervision`, `dead_letters`, `journal`, `dedupe`, `faults` and `tests`",
     ),
     (
-        "dedupe: { window: 10m }",
-        "v.yaml:3:1: error: `dedupe` is not supported by this version",
-        "",
+        "dedupe: { window: 2d }",
+        "v.yaml:3:19: error: `dedupe.window`: `2days` is longer than `journal.retain.age`, from which a restart knows them",
+        "make it shorter, or have the journal keep events longer",
     ),
     (
         "reload: {}",

@@ -22,12 +22,18 @@ fn marks(batch: &EventBatch, first: u64) -> impl Iterator<Item = (&Arc<Origin>, 
 /// The journal has stored the batch: its events are accepted, and have the numbers from `first` on.
 pub(crate) fn store(batch: &EventBatch, first: u64, finished: &Arc<SharedFinished>) {
     for (origin, numbers) in marks(batch, first) {
-        debug_assert_eq!(origin.events() as u64, numbers.end - numbers.start);
+        debug_assert_eq!(origin.kept() as u64, numbers.end - numbers.start);
         origin.store(Mark {
             finished: finished.clone(),
             first: numbers.start,
         });
     }
+}
+
+/// What was left out of the batch is durable since it came first; whoever waits for nothing else is answered.
+pub(crate) fn accept_left_out(batch: &EventBatch) {
+    let left_out = batch.origins().iter().filter(|origin| origin.kept() == 0);
+    left_out.for_each(|origin| origin.accept_left_out());
 }
 
 /// The journal cannot store the batch.

@@ -94,6 +94,11 @@ pub struct Attempts {
 }
 
 impl Attempts {
+    /// Attempts as they were kept.
+    pub fn restored(count: u32, kept: Vec<Attempt>) -> Self {
+        Self { count, kept }
+    }
+
     /// Adds the latest attempt.
     pub fn add(&mut self, attempt: Attempt) {
         self.count = self.count.saturating_add(1);

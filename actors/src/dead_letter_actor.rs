@@ -1,21 +1,32 @@
 //! The actor that every event ends at that was given up: it counts, logs, keeps and copies dead letters.
+//!
+//! What comes while the store's disk syncs is the next group. An event is finished once its dead letter is kept for good.
 
+mod at_desk;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
 
 use crate::batch::EventBatch;
 use crate::dead_letter_copy::{AlsoTo, Copier};
-use crate::dead_letter_desk::{DeadLetterDesk, ReadDeadLetters};
-use crate::dead_letter_store::{DeadLetter, DeadLetterLimits, DeadLetterStore};
+use crate::dead_letter_desk::{AskDeadLetters, DeadLetterDesk};
+use crate::dead_letter_memory::DeadLetterLimits;
+use crate::dead_letter_replay::{Replay, ReplaySpec};
+use crate::dead_letter_store::{DeadLetter, DeadLetterStore, OpenDeadLetters};
+use crate::journal::{JournalFailure, JournalRefusal};
 use crate::mailbox::{Deliver, OutletReady, Turn};
-use crate::shipment::Shipment;
 use crate::stats::Registry;
 use crate::supervision::{Lifeline, Stop};
 
 /// Dead letters that are logged one by one each second; beyond, only counted.
 const LOGGED_PER_SECOND_MAX: u32 = 10;
+/// How often a full store is tried again for those who wait for it.
+const FULL_STORE_INTERVAL: Duration = Duration::from_millis(250);
+/// How often the store is tidied, and what was replayed is looked at.
+const TIDY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The rule by which the oldest dead letter goes for a new one. Its event is finished and counted as a dead letter already.
 pub const DEAD_LETTER_OVERFLOW: &str = "dead-letter-overflow";
@@ -25,8 +36,10 @@ pub const DEAD_LETTER_NOT_COPIED: &str = "dead-letter-not-copied";
 /// What the dead-letter actor is started with.
 #[derive(Clone)]
 pub struct DeadLetterSpec {
-    /// What is kept.
-    pub limits: DeadLetterLimits,
+    /// Opens what keeps them.
+    pub open: OpenDeadLetters,
+    /// Where they can be sent once more; nowhere if there is none.
+    pub replay: Option<ReplaySpec>,
     /// The sink that gets a copy of each.
     pub also_to: Option<AlsoTo>,
     /// The version of the config that is applied.
@@ -41,7 +54,8 @@ impl DeadLetterSpec {
     /// Dead letters that are counted and logged, but not kept.
     pub fn counting(registry: Arc<Registry>) -> Self {
         Self {
-            limits: DeadLetterLimits { count: 0, bytes: 0 },
+            open: DeadLetterLimits { count: 0, bytes: 0 }.in_memory(),
+            replay: None,
             also_to: None,
             config_version: "".into(),
             desk: Arc::default(),
@@ -50,28 +64,67 @@ impl DeadLetterSpec {
     }
 }
 
-/// Takes all dead letters: counts them, logs each within a rate, keeps the newest, and sends copies to a sink.
+/// Takes all dead letters: counts them, logs each within a rate, keeps them, and sends copies to a sink.
 pub struct DeadLetterActor {
     spec: DeadLetterSpec,
-    store: DeadLetterStore,
+    /// Gone only once it was left to the next actor.
+    store: Option<Box<dyn DeadLetterStore>>,
     copier: Option<Copier>,
+    replay: Option<Replay>,
+    /// Taken by the store, and not kept for good yet.
+    group: Vec<(Deliver, Vec<Arc<DeadLetter>>)>,
+    /// What the store had no room for, in order. Bounded by the senders' credits.
+    waiting: VecDeque<Deliver>,
+    /// Asked before the store was prepared.
+    questions: VecDeque<AskDeadLetters>,
+    is_prepared: bool,
+    is_commit_due: bool,
+    is_retry_due: bool,
+    is_replay_due: bool,
     turn: Turn,
     logged: u32,
     second: Instant,
     lifeline: Lifeline,
 }
 
+/// Sent by the actor to itself: handled once its mailbox is empty.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Commit;
+
+/// Sent by the actor to itself: looks through a part of what an earlier process has kept.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Prepare;
+
 impl DeadLetterActor {
-    /// The actor; `lifeline` tells its supervisor of its end. What the one before it kept is kept on.
-    pub fn new(spec: DeadLetterSpec, lifeline: Lifeline, ctx: &Context<Self>) -> Self {
-        let copier = spec.also_to.clone().map(|also_to| {
-            let owner = ctx.address().recipient();
-            Copier::new(also_to, owner, &spec.registry)
-        });
-        let left = spec.desk.take();
+    /// The actor around a store that was just opened, or that one before it has left; `lifeline` tells its supervisor of
+    /// its end.
+    pub fn new(
+        spec: DeadLetterSpec,
+        store: Box<dyn DeadLetterStore>,
+        lifeline: Lifeline,
+        ctx: &Context<Self>,
+    ) -> Self {
+        let owner = || ctx.address().recipient::<OutletReady>();
+        let copier = spec
+            .also_to
+            .clone()
+            .map(|also_to| Copier::new(also_to, owner(), &spec.registry));
+        // The copier's outlet is number 0.
+        let replay = spec.replay.clone();
+        let replay = replay.map(|replay| Replay::new(replay, owner(), &spec.registry, 1));
         Self {
-            store: left.unwrap_or_else(|| DeadLetterStore::new(spec.limits)),
+            store: Some(store),
             copier,
+            replay,
+            group: Vec::new(),
+            waiting: VecDeque::new(),
+            questions: VecDeque::new(),
+            is_prepared: false,
+            is_commit_due: false,
+            is_retry_due: false,
+            is_replay_due: false,
             turn: Turn::default(),
             logged: 0,
             second: Instant::now(),
@@ -80,34 +133,102 @@ impl DeadLetterActor {
         }
     }
 
-    /// Takes the events that are not taken yet: what an actor before this one has kept or copied is committed.
-    fn take(&mut self, shipment: &Shipment) {
-        let taken = shipment.committed();
-        let failures = &shipment.failures[taken..];
-        for run in failures.chunk_by(|a, b| a.branch == b.branch && a.class == b.class) {
-            let (branch, class) = (&run[0].branch, run[0].class.as_str());
-            self.spec.registry.dead_letter(branch, class, run.len());
+    fn store(&mut self) -> &mut dyn DeadLetterStore {
+        let store = self.store.as_mut();
+        store.expect("it is left at the end only").as_mut()
+    }
+
+    /// Has the store take the events that are not taken yet; what an actor before this one has kept is committed.
+    fn take(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
+        if !self.waiting.is_empty() {
+            self.waiting.push_back(deliver);
+            return;
         }
+        let shipment = deliver.shipment();
+        let taken = shipment.committed();
         let at = SystemTime::now();
-        let mut overflowed = 0;
-        for (index, failure) in (taken..).zip(failures) {
-            let event = shipment.batch.event(index);
-            let sequence = self.store.next_sequence();
-            let version = &self.spec.config_version;
-            let letter = DeadLetter::new(sequence, at, &event, failure.clone(), version);
-            self.log(&letter);
-            let is_copied = self.copy(&letter, &shipment.batch);
-            overflowed += self.store.add(Arc::new(letter));
-            shipment.commit(index + 1);
-            if !is_copied {
-                // Only now that it is kept.
-                shipment.batch.complete_range(index..index + 1);
+        let version = &self.spec.config_version;
+        let letter = |(index, failure): (usize, &crate::dead_letter::Failure)| {
+            DeadLetter::new(at, &shipment.batch.event(index), failure.clone(), version)
+        };
+        let failures = &shipment.failures[taken..];
+        let letters: Vec<_> = (taken..).zip(failures).map(letter).collect();
+        match self.store().append(letters) {
+            Ok(letters) => {
+                if self.spec.registry.dead_letter_store.set_full(false) {
+                    tracing::info!("the store of dead letters has room again");
+                }
+                self.group.push((deliver, letters));
+                if !std::mem::replace(&mut self.is_commit_due, true) {
+                    ctx.notify(Commit);
+                }
+            }
+            Err(JournalRefusal::Full(reason)) => {
+                if self.spec.registry.dead_letter_store.set_full(true) {
+                    tracing::error!(
+                        reason,
+                        "the store of dead letters has no room: whoever gives events up waits; \
+                         purge some (`veltrix dead-letters purge`)"
+                    );
+                }
+                self.waiting.push_back(deliver);
+                if !std::mem::replace(&mut self.is_retry_due, true) {
+                    ctx.run_later(FULL_STORE_INTERVAL, |actor, ctx| {
+                        actor.is_retry_due = false;
+                        actor.try_waiting(ctx);
+                    });
+                }
+            }
+            Err(JournalRefusal::Failed(failure)) => self.fail(&failure, ctx),
+        }
+    }
+
+    fn try_waiting(&mut self, ctx: &mut Context<Self>) {
+        for deliver in std::mem::take(&mut self.waiting) {
+            self.take(deliver, ctx);
+        }
+    }
+
+    /// Keeps the group for good; its events are finished then, or their copies stand for them.
+    fn commit(&mut self, ctx: &mut Context<Self>) {
+        self.is_commit_due = false;
+        match self.store().sync() {
+            Ok(0) => {}
+            Ok(overflowed) => {
+                let registry = &self.spec.registry;
+                registry.drop_by_rule(DEAD_LETTER_OVERFLOW, overflowed);
+            }
+            Err(failure) => return self.fail(&failure, ctx),
+        }
+        for (deliver, letters) in std::mem::take(&mut self.group) {
+            let shipment = deliver.shipment();
+            let taken = shipment.committed();
+            self.count(&letters);
+            for (index, letter) in (taken..).zip(&letters) {
+                self.log(letter);
+                let is_copied = self.copy(letter, &shipment.batch);
+                shipment.commit(index + 1);
+                if !is_copied {
+                    // Only now that it is kept.
+                    shipment.batch.complete_range(index..index + 1);
+                }
+            }
+            let custody = deliver.settle();
+            if let Some(copier) = &mut self.copier {
+                copier.hand_on(custody);
             }
         }
-        if overflowed > 0 {
-            self.spec
-                .registry
-                .drop_by_rule(DEAD_LETTER_OVERFLOW, overflowed);
+        self.report();
+    }
+
+    fn count(&self, letters: &[Arc<DeadLetter>]) {
+        let same = |a: &Arc<DeadLetter>, b: &Arc<DeadLetter>| {
+            a.failure.branch == b.failure.branch && a.failure.class == b.failure.class
+        };
+        for run in letters.chunk_by(same) {
+            let failure = &run[0].failure;
+            let (branch, class) = (&failure.branch, failure.class.as_str());
+            self.spec.registry.dead_letter(branch, class, run.len());
         }
     }
 
@@ -151,14 +272,38 @@ impl DeadLetterActor {
         self.logged = self.logged.saturating_add(1);
         self.logged <= LOGGED_PER_SECOND_MAX
     }
+
+    fn report(&mut self) {
+        let store = self.store();
+        let (kept, bytes) = (store.kept(), store.bytes_used());
+        self.spec.registry.dead_letter_store.set_kept(kept, bytes);
+    }
+
+    /// Keeps nothing any more: what is not finished is in the journal.
+    fn fail(&mut self, failure: &JournalFailure, ctx: &mut Context<Self>) {
+        tracing::error!(reason = %failure, "the store of dead letters has failed");
+        self.lifeline
+            .fail(format!("the store of dead letters failed: {failure}"));
+        ctx.terminate();
+    }
+
+    /// Looks after what was replayed, and has the store give room back.
+    fn tidy(&mut self, ctx: &mut Context<Self>) {
+        if !self.is_prepared {
+            return;
+        }
+        self.look_after_replay(ctx);
+        if let Err(failure) = self.store().tidy() {
+            self.fail(&failure, ctx);
+        }
+    }
 }
 
 impl Drop for DeadLetterActor {
     fn drop(&mut self) {
-        let empty = DeadLetterStore::new(self.spec.limits);
-        self.spec
-            .desk
-            .leave(std::mem::replace(&mut self.store, empty));
+        if let Some(store) = self.store.take() {
+            self.spec.desk.leave(store);
+        }
     }
 }
 
@@ -166,6 +311,8 @@ impl Actor for DeadLetterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.notify(Prepare);
+        ctx.run_interval(TIDY_INTERVAL, Self::tidy);
         self.spec.desk.open(ctx.address().recipient());
         self.lifeline.spawned(ctx.address().recipient());
         self.lifeline.started();
@@ -176,11 +323,32 @@ impl Handler<Deliver> for DeadLetterActor {
     type Result = ();
 
     fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
-        self.turn.message(ctx);
-        self.take(deliver.shipment());
-        let custody = deliver.settle();
-        if let Some(copier) = &mut self.copier {
-            copier.hand_on(custody);
+        self.take(deliver, ctx);
+    }
+}
+
+impl Handler<Commit> for DeadLetterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Commit, ctx: &mut Context<Self>) {
+        self.commit(ctx);
+    }
+}
+
+impl Handler<Prepare> for DeadLetterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Prepare, ctx: &mut Context<Self>) {
+        match self.store().prepare() {
+            Ok(true) => ctx.notify(Prepare),
+            Ok(false) => {
+                self.is_prepared = true;
+                self.report();
+                for question in std::mem::take(&mut self.questions) {
+                    self.answer(question, ctx);
+                }
+            }
+            Err(failure) => self.fail(&failure, ctx),
         }
     }
 }
@@ -188,24 +356,15 @@ impl Handler<Deliver> for DeadLetterActor {
 impl Handler<OutletReady> for DeadLetterActor {
     type Result = ();
 
-    fn handle(&mut self, _: OutletReady, _: &mut Context<Self>) {
+    fn handle(&mut self, _: OutletReady, ctx: &mut Context<Self>) {
+        self.turn.message(ctx);
         if let Some(copier) = &mut self.copier {
             copier.flush();
         }
-    }
-}
-
-impl Handler<ReadDeadLetters> for DeadLetterActor {
-    type Result = ();
-
-    fn handle(&mut self, question: ReadDeadLetters, _: &mut Context<Self>) {
-        let is_read = match question {
-            ReadDeadLetters::Page(query, answer) => answer.send(self.store.page(&query)).is_ok(),
-            ReadDeadLetters::One(sequence, answer) => answer.send(self.store.get(sequence)).is_ok(),
-        };
-        if !is_read {
-            tracing::debug!("whoever asked for dead letters has gone");
+        if let Some(replay) = &mut self.replay {
+            replay.flush();
         }
+        self.replay_later(ctx);
     }
 }
 
@@ -213,6 +372,10 @@ impl Handler<Stop> for DeadLetterActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        if !self.group.is_empty() {
+            self.commit(ctx);
+        }
+        self.tidy(ctx);
         ctx.stop();
     }
 }
@@ -264,7 +427,7 @@ mod tests {
             bytes: 10_000,
         };
         let spec = DeadLetterSpec {
-            limits,
+            open: limits.in_memory(),
             ..DeadLetterSpec::counting(registry.clone())
         };
         let line =
@@ -273,8 +436,9 @@ mod tests {
             let inlet = Inlet::new();
             for id in 0..2 {
                 let (lifeline, watch) = Lifeline::root();
+                let store = spec.desk.take().map_or_else(|| (spec.open)(), Ok).unwrap();
                 let actor = DeadLetterActor::create(|ctx| {
-                    DeadLetterActor::new(spec.clone(), lifeline, ctx)
+                    DeadLetterActor::new(spec.clone(), store, lifeline, ctx)
                 });
                 inlet.open(actor.clone().recipient());
                 watch.started.await.unwrap();

@@ -124,7 +124,13 @@ mod tests {
             backtrace: Some(Arc::new(Backtrace::force_capture())),
         });
         let failure = Failure::after(&"handler.h".into(), attempts);
-        DeadLetter::new(7, at, &Event::new(&record, line), failure, &"c0ffee".into())
+        let letter = DeadLetter::new(at, &Event::new(&record, line), failure, &"c0ffee".into());
+        numbered(letter, 7)
+    }
+
+    fn numbered(mut letter: DeadLetter, sequence: u64) -> DeadLetter {
+        letter.sequence = sequence;
+        letter
     }
 
     fn whole(letter: &DeadLetter) -> Value {

@@ -1,6 +1,7 @@
 //! What a journal is: the trait that the service implements over its disk.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::batch::EventBatch;
 use crate::finished::Finished;
@@ -36,6 +37,9 @@ pub trait Journal: 'static {
     /// # Errors
     /// It could not be written down. The journal accepts nothing any more.
     fn persist(&mut self, finished: &Finished, is_durable: bool) -> Result<(), JournalFailure>;
+
+    /// The number of the oldest event that may be read.
+    fn oldest(&self) -> u64;
 
     /// The number that the next event gets.
     fn end(&self) -> u64;
@@ -79,6 +83,8 @@ pub struct Stored {
     pub first: u64,
     /// How many events it has.
     pub events: usize,
+    /// When it was stored.
+    pub at: SystemTime,
     /// The source that took them in.
     pub source: Arc<str>,
     /// A line for each event, with its newline.

@@ -3,21 +3,32 @@
 //! What a process before this one left unfinished is read back and handed on first; what comes meanwhile is stored, and read
 //! back in its turn.
 
+mod door;
+mod reading;
+mod replaying;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
+use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
+
+pub use self::door::DUPLICATE;
+use self::door::Written;
 
 use crate::acceptance;
 use crate::batch::EventBatch;
 use crate::cursor::{CURSOR_INTERVAL, Cursor};
+use crate::dedupe::{Dedupe, DedupeSpec};
 use crate::finished::Finished;
 use crate::journal::{Journal, JournalFactory, JournalFailure, JournalRefusal};
+use crate::journal_desk::JournalReplaySpec;
+use crate::journal_replay::JournalReplay;
 use crate::mailbox::{Custody, Deliver, Inlet, OutletReady, Turn};
 use crate::memory::MemoryBudget;
 use crate::outlet::Outlet;
-use crate::read_back::{READS_PER_TURN_MAX, Read, ReadBack, UNREADABLE};
+use crate::read_back::ReadBack;
+
 use crate::receipt::Admission;
 use crate::stats::Registry;
 use crate::supervision::{Lifeline, Stop};
@@ -39,6 +50,10 @@ pub struct JournalSpec {
     pub budget: Arc<MemoryBudget>,
     /// Bytes of stored events that may wait to be handed on; beyond, nothing more is stored.
     pub backlog_bytes_max: u64,
+    /// How finished events are sent once more; they are not if there is none.
+    pub replay: Option<JournalReplaySpec>,
+    /// How far back events are known that come again; all are taken if there is none.
+    pub dedupe: Option<DedupeSpec>,
     /// The counts.
     pub registry: Arc<Registry>,
 }
@@ -52,13 +67,17 @@ pub struct JournalActor {
     read_back: ReadBack,
     /// What was written down last, and when.
     cursor: Cursor,
-    /// Written, and not synced yet, with the number of each batch's first event.
-    group: Vec<(Deliver, u64)>,
+    /// Written, and not synced yet.
+    group: Vec<Written>,
+    /// The events that came before.
+    dedupe: Option<Dedupe>,
     /// What found no room on the disk and waits for it, in order.
     waiting: VecDeque<Deliver>,
     /// Custody of batches of those who are to wait while there is something to read back, with the number of their events:
     /// as many must have been read.
     held_back: VecDeque<(Custody, u64)>,
+    replay: Option<JournalReplay>,
+    is_replaying: bool,
     is_commit_due: bool,
     is_reading: bool,
     is_stopping: bool,
@@ -71,21 +90,20 @@ pub struct JournalActor {
 #[rtype(result = "()")]
 struct Commit;
 
-/// Sent by the actor to itself: reads some batches back.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct ReadOn;
-
 impl JournalActor {
     /// The actor around a journal that was just opened, of which this much is finished.
     pub(crate) fn new(
         spec: JournalSpec,
-        (journal, finished): (Box<dyn Journal>, Finished),
+        (mut journal, finished): (Box<dyn Journal>, Finished),
         inlet: Arc<Inlet>,
         lifeline: Lifeline,
         ctx: &Context<Self>,
     ) -> Self {
         let types = TypeCache::new(spec.types.clone());
+        let mut dedupe = spec.dedupe.map(Dedupe::new);
+        if let Some(dedupe) = &mut dedupe {
+            door::remember(dedupe, &mut *journal, types.clone());
+        }
         let end = journal.end();
         let read_back = ReadBack::new(finished.clone(), end, types, spec.budget.clone());
         let left = signed(read_back.left());
@@ -93,14 +111,29 @@ impl JournalActor {
         spec.registry.in_flight.add(left);
         spec.registry.journal.open();
         spec.registry.journal.backlog.add(left);
-        let owner = ctx.address().recipient();
+        let owner = || ctx.address().recipient::<OutletReady>();
+        // The outlet to the router is number 0.
+        let replay = spec.replay.as_ref().map(|replay| {
+            let (targets, types) = (replay.targets.clone(), spec.types.clone());
+            JournalReplay::new(
+                targets,
+                types,
+                spec.budget.clone(),
+                owner(),
+                &spec.registry,
+                1,
+            )
+        });
         Self {
-            outlet: Outlet::new(spec.router.clone(), owner, 0, &spec.registry, None),
+            outlet: Outlet::new(spec.router.clone(), owner(), 0, &spec.registry, None),
             read_back,
             cursor: Cursor::new(finished),
             group: Vec::new(),
+            dedupe,
             waiting: VecDeque::new(),
             held_back: VecDeque::new(),
+            replay,
+            is_replaying: false,
             is_commit_due: false,
             is_reading: false,
             is_stopping: false,
@@ -119,9 +152,20 @@ impl JournalActor {
             self.waiting.push_back(deliver);
             return;
         }
-        match self.write(batch) {
+        let judged = self.judge(batch);
+        let written = self.write(judged.new.as_ref().unwrap_or(batch));
+        match &written {
+            Ok(_) => self.leave_out(batch, &judged),
+            Err(_) => self.take_back(&judged),
+        }
+        match written {
             Ok(first) => {
-                self.group.push((deliver, first));
+                let new = judged.new;
+                self.group.push(Written {
+                    deliver,
+                    new,
+                    first,
+                });
                 if !std::mem::replace(&mut self.is_commit_due, true) {
                     ctx.notify(Commit);
                 }
@@ -149,6 +193,9 @@ impl JournalActor {
     }
 
     fn write(&mut self, batch: &EventBatch) -> Result<u64, JournalRefusal> {
+        if batch.is_empty() {
+            return Ok(self.journal.end());
+        }
         let (unread, max) = (
             self.journal.unread_bytes(self.read_back.next),
             self.spec.backlog_bytes_max,
@@ -180,18 +227,24 @@ impl JournalActor {
     fn commit(&mut self, ctx: &mut Context<Self>) {
         let started = Instant::now();
         if let Err(failure) = self.journal.sync() {
-            for (deliver, _) in self.group.drain(..) {
-                acceptance::reject(deliver.batch(), Admission::Failed);
+            for written in self.group.drain(..) {
+                acceptance::reject(written.deliver.batch(), Admission::Failed);
             }
             self.fail(&failure, ctx);
             return;
         }
         self.spec.registry.journal.sync_time.add(started.elapsed());
-        for (deliver, first) in std::mem::take(&mut self.group) {
-            let batch = deliver.batch();
+        for written in std::mem::take(&mut self.group) {
+            let (batch, first) = (written.batch(), written.first);
             let events = batch.len() as u64;
             acceptance::store(batch, first, &self.read_back.finished);
-            let custody = deliver.settle();
+            if written.new.is_some() {
+                acceptance::accept_left_out(written.deliver.batch());
+            }
+            let custody = written.deliver.settle();
+            if events == 0 {
+                continue;
+            }
             // Who can be refused need not wait: the backlog's limit stops it.
             let is_refusable = acceptance::is_refusable(batch);
             if self.read_back.next == first && (self.outlet.has_room() || !is_refusable) {
@@ -208,79 +261,10 @@ impl JournalActor {
         self.outlet.flush();
     }
 
-    /// Reads some stored batches back and hands them on, as long as they would not have to wait.
-    fn read_on(&mut self, ctx: &mut Context<Self>) {
-        self.is_reading = false;
-        if !self.spec.budget.has_room() {
-            let budget = self.spec.budget.clone();
-            self.is_reading = true;
-            let room = async move { budget.room().await };
-            ctx.spawn(
-                actix::fut::wrap_future::<_, Self>(room).map(|(), _, ctx| ctx.notify(ReadOn)),
-            );
-            return;
-        }
-        for _ in 0..READS_PER_TURN_MAX {
-            let end = self.synced_end();
-            if self.read_back.next >= end || !self.outlet.has_room() {
-                break;
-            }
-            let registry = &self.spec.registry;
-            let stats = |source: &str, recovered| {
-                let stats = registry.former_source(source);
-                stats.recover(recovered);
-                stats
-            };
-            match self.read_back.read(&mut *self.journal, end, stats) {
-                Ok(read) => self.hand_on(read),
-                Err(failure) => return self.fail(&failure, ctx),
-            }
-        }
-        self.outlet.flush();
-        self.read_later(ctx);
-    }
-
-    fn hand_on(&mut self, read: Read) {
-        let Read {
-            batches,
-            events,
-            unreadable,
-        } = read;
-        for batch in batches {
-            self.outlet.append(batch);
-        }
-        let registry = &self.spec.registry;
-        if unreadable > 0 {
-            let count = usize::try_from(unreadable).unwrap_or(usize::MAX);
-            registry.drop_by_rule(UNREADABLE, count);
-            registry.in_flight.add(-signed(unreadable));
-        }
-        let mut read = events + unreadable;
-        registry.journal.backlog.add(-signed(read));
-        while let Some((_, held)) = self.held_back.front_mut() {
-            let step = read.min(*held);
-            *held -= step;
-            read -= step;
-            if *held > 0 {
-                break;
-            }
-            self.held_back.pop_front();
-        }
-    }
-
-    fn read_later(&mut self, ctx: &mut Context<Self>) {
-        if self.read_back.next >= self.synced_end() {
-            self.held_back.clear();
-        } else if self.outlet.has_room() && !std::mem::replace(&mut self.is_reading, true) {
-            // Otherwise a returned credit has it read on.
-            ctx.notify(ReadOn);
-        }
-    }
-
     /// The number after the last event that is durable.
     fn synced_end(&self) -> u64 {
         match self.group.first() {
-            Some((_, first)) => *first,
+            Some(written) => written.first,
             None => self.journal.end(),
         }
     }
@@ -304,8 +288,9 @@ impl JournalActor {
     }
 
     fn stop_if_done(&mut self, ctx: &mut Context<Self>) {
+        let is_sent = self.replay.as_ref().is_none_or(|replay| replay.is_empty());
         let is_idle = self.outlet.is_empty() && self.group.is_empty() && self.waiting.is_empty();
-        if self.is_stopping && is_idle {
+        if self.is_stopping && is_idle && is_sent {
             self.persist(true, ctx);
             ctx.stop();
         }
@@ -329,7 +314,13 @@ impl Actor for JournalActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(CURSOR_INTERVAL, |actor, ctx| actor.persist(false, ctx));
+        ctx.run_interval(CURSOR_INTERVAL, |actor, ctx| {
+            actor.persist(false, ctx);
+            actor.replay_later(ctx);
+        });
+        if let Some(replay) = &self.spec.replay {
+            replay.desk.open(ctx.address().recipient());
+        }
         let events = self.read_back.left();
         if events > 0 {
             tracing::info!(events, "unfinished events are read back from the journal");
@@ -361,21 +352,16 @@ impl Handler<Commit> for JournalActor {
     }
 }
 
-impl Handler<ReadOn> for JournalActor {
-    type Result = ();
-
-    fn handle(&mut self, _: ReadOn, ctx: &mut Context<Self>) {
-        self.persist(false, ctx);
-        self.read_on(ctx);
-    }
-}
-
 impl Handler<OutletReady> for JournalActor {
     type Result = ();
 
     fn handle(&mut self, _: OutletReady, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
         self.outlet.flush();
+        if let Some(replay) = &mut self.replay {
+            replay.flush();
+        }
+        self.replay_later(ctx);
         self.read_later(ctx);
         self.stop_if_done(ctx);
     }

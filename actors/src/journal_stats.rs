@@ -21,6 +21,10 @@ pub struct JournalStats {
     pub backlog: Gauge,
     /// Events that a crash would not have handled again.
     finished: AtomicU64,
+    /// Finished events that were sent once more.
+    pub replayed: Counter,
+    /// Whether a replay is under way.
+    is_replaying: AtomicBool,
     /// Whether the last batch found no room on the disk.
     is_full: AtomicBool,
     /// Whether a write or a sync failed, after which nothing is accepted any more.
@@ -50,6 +54,15 @@ impl JournalStats {
 
     pub(crate) fn set_finished(&self, events: u64) {
         self.finished.store(events, Ordering::Relaxed);
+    }
+
+    /// Whether a replay is under way.
+    pub fn is_replaying(&self) -> bool {
+        self.is_replaying.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_replaying(&self, is_replaying: bool) {
+        self.is_replaying.store(is_replaying, Ordering::Relaxed);
     }
 
     pub(crate) fn open(&self) {

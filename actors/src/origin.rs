@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 
 use crate::receipt::{Admission, Receipt};
 use crate::shared_finished::SharedFinished;
@@ -42,6 +42,10 @@ struct SourceIntake {
     receipt: Option<Arc<Receipt>>,
     /// Where they are noted once they are finished.
     mark: OnceLock<Mark>,
+    /// Events that came before, and are not stored again.
+    duplicates: AtomicUsize,
+    /// Events that contradict one that came before, and are refused.
+    conflicts: AtomicUsize,
 }
 
 /// The numbers of some events, and the set that gets them once they are finished.
@@ -51,6 +55,9 @@ pub(crate) struct Mark {
     /// The number of the first event.
     pub(crate) first: u64,
 }
+
+/// The reason by which an event is refused whose source and id another one has.
+pub const ID_CONFLICT: &str = "id_conflict";
 
 /// Set in an event's undecided count once a conditional handler took it.
 const TAKEN: u32 = 1 << 31;
@@ -124,11 +131,6 @@ impl Origin {
         self.is_durable
     }
 
-    /// The number of events that it began with.
-    pub(crate) fn events(&self) -> usize {
-        self.events
-    }
-
     /// The source that took the events in; none for results.
     pub(crate) fn source(&self) -> Option<&Arc<SourceStats>> {
         match &self.whose {
@@ -154,12 +156,35 @@ impl Origin {
             && !intake.is_accepted.swap(true, Ordering::AcqRel)
         {
             intake.mark.get_or_init(|| mark);
-            // In this order: who waits for the end of both must not find both at zero in between.
-            intake.source.accept(self.events);
-            intake.source.pending.add(-signed(self.events));
-            if let Some(receipt) = &intake.receipt {
-                receipt.accept_part();
-            }
+            intake.accept(self.events);
+        }
+    }
+
+    /// So many of the events came before, and so many contradict one that did: they are not stored.
+    pub(crate) fn leave_out(&self, duplicates: usize, conflicts: usize) {
+        if let Whose::Source(intake) = &self.whose {
+            intake.duplicates.store(duplicates, Ordering::Release);
+            intake.conflicts.store(conflicts, Ordering::Release);
+            let left_out = signed(duplicates + conflicts);
+            self.pieces.fetch_sub(left_out, Ordering::AcqRel);
+        }
+    }
+
+    /// The events that are not left out.
+    pub(crate) fn kept(&self) -> usize {
+        match &self.whose {
+            Whose::Source(intake) => self.events - intake.duplicates() - intake.conflicts(),
+            Whose::Parents(_) => self.events,
+        }
+    }
+
+    /// As [`Origin::store`], for an origin of which nothing is stored.
+    pub(crate) fn accept_left_out(&self) {
+        if let Whose::Source(intake) = &self.whose
+            && !intake.is_accepted.swap(true, Ordering::AcqRel)
+        {
+            intake.accept(self.events);
+            intake.source.let_go(intake.bytes);
         }
     }
 
@@ -197,10 +222,10 @@ impl Origin {
         match &self.whose {
             Whose::Source(intake) => {
                 if let Some(Mark { finished, first }) = intake.mark.get() {
-                    finished.insert(*first..first + self.events as u64);
+                    finished.insert(*first..first + self.kept() as u64);
                 }
                 intake.source.let_go(intake.bytes);
-                intake.source.finish(self.events);
+                intake.source.finish(self.kept());
             }
             Whose::Parents(parents) => {
                 for (parent, pieces) in parents {
@@ -250,6 +275,33 @@ impl SourceIntake {
             is_accepted: AtomicBool::new(is_accepted),
             receipt,
             mark: mark.map(OnceLock::from).unwrap_or_default(),
+            duplicates: AtomicUsize::new(0),
+            conflicts: AtomicUsize::new(0),
+        }
+    }
+
+    fn duplicates(&self) -> usize {
+        self.duplicates.load(Ordering::Acquire)
+    }
+
+    fn conflicts(&self) -> usize {
+        self.conflicts.load(Ordering::Acquire)
+    }
+
+    /// Of `events`, those that are stored and those that came before are accepted; the latter are finished as well.
+    fn accept(&self, events: usize) {
+        let (duplicates, conflicts) = (self.duplicates(), self.conflicts());
+        // In this order: who waits for the end of both must not find both at zero in between.
+        self.source.accept(events - conflicts);
+        self.source.pending.add(-signed(events));
+        if duplicates > 0 {
+            self.source.finish(duplicates);
+        }
+        if conflicts > 0 {
+            self.source.reject(ID_CONFLICT, conflicts);
+        }
+        if let Some(receipt) = &self.receipt {
+            receipt.accept_part(conflicts);
         }
     }
 

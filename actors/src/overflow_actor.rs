@@ -197,15 +197,12 @@ impl OverflowActor {
         let log = self.log.as_mut().expect("it was just opened");
         self.shadows.extend(self.spec.spillway.take_shadows());
         if std::mem::take(&mut self.has_passed) {
-            for shipment in self.spec.target.window() {
-                let is_known = self
-                    .shadows
-                    .iter()
-                    .any(|known| Arc::ptr_eq(known, &shipment));
-                if !is_known && !shipment.has_shadow() {
-                    self.shadows.push_back(shipment);
-                }
-            }
+            let shadows = &mut self.shadows;
+            let mut window = self.spec.target.window();
+            window.retain(|one| {
+                !one.has_shadow() && !shadows.iter().any(|known| Arc::ptr_eq(known, one))
+            });
+            shadows.extend(window);
         }
         log.check_room(self.spec.bytes_max)?;
         log.shadow(&self.spec.sink, &mut self.shadows)?;

@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 pub enum Admission {
     /// Veltrix answers for them from now on.
     Accepted,
+    /// So many of them have the source and the id of others that came before, and are refused; Veltrix answers for the rest.
+    Conflicting(usize),
     /// Too much is waiting; nothing was taken.
     Busy,
     /// The source is stopping; nothing was taken.
@@ -26,6 +28,7 @@ pub(crate) struct Receipt {
     // Shared and locked, because parts are decided by the journal's actor, and dropped with what is lost elsewhere.
     answer: Mutex<Option<oneshot::Sender<Admission>>>,
     parts_left: AtomicUsize,
+    conflicts: AtomicUsize,
     /// Whether whoever submitted would rather be refused than wait for a full disk.
     pub(crate) is_refusable: bool,
 }
@@ -39,14 +42,19 @@ impl Receipt {
         Arc::new(Self {
             answer: Mutex::new(Some(answer)),
             parts_left: AtomicUsize::new(parts),
+            conflicts: AtomicUsize::new(0),
             is_refusable,
         })
     }
 
-    /// One part is accepted.
-    pub(crate) fn accept_part(&self) {
+    /// One part is accepted, but for so many events that contradict others.
+    pub(crate) fn accept_part(&self, conflicts: usize) {
+        self.conflicts.fetch_add(conflicts, Ordering::AcqRel);
         if self.parts_left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.answer(Admission::Accepted);
+            self.answer(match self.conflicts.load(Ordering::Acquire) {
+                0 => Admission::Accepted,
+                conflicts => Admission::Conflicting(conflicts),
+            });
         }
     }
 

@@ -21,17 +21,25 @@ use crate::source::SourceSpec;
 use crate::source_actor::SourceActor;
 use crate::supervision::{Lifeline, Stop, Supervisor};
 
-/// Starts the dead-letter actor.
+/// Opens the store of dead letters and starts its actor.
 pub fn start_dead_letters(
     spec: DeadLetterSpec,
     inlet: Arc<Inlet>,
     arbiter: &ArbiterHandle,
-    lifeline: Lifeline,
+    mut lifeline: Lifeline,
 ) {
     lifeline.status().receives_at(&inlet);
     on(arbiter, move || {
-        let actor = DeadLetterActor::create(|ctx| DeadLetterActor::new(spec, lifeline, ctx));
-        inlet.open(actor.recipient());
+        // What the one before it kept is kept on.
+        let store = spec.desk.take().map_or_else(|| (spec.open)(), Ok);
+        match store {
+            Ok(store) => {
+                let actor =
+                    DeadLetterActor::create(|ctx| DeadLetterActor::new(spec, store, lifeline, ctx));
+                inlet.open(actor.recipient());
+            }
+            Err(error) => lifeline.fail(error.to_string()),
+        }
     });
 }
 

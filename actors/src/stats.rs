@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::actor_status::ActorStatuses;
 use crate::counters::{Counter, Gauge, TimeHistogram};
+use crate::dead_letter_stats::DeadLetterStats;
 use crate::journal_stats::JournalStats;
 use crate::sink_stats::SinkStats;
 use crate::source_stats::{InFlight, SourceStats};
@@ -57,6 +58,8 @@ pub struct Registry {
     pub restarts: Counter,
     /// What the journal counts.
     pub journal: JournalStats,
+    /// What the store of dead letters counts.
+    pub dead_letter_store: DeadLetterStats,
     /// The actors of the tree.
     pub actors: ActorStatuses,
     sources: DashMap<String, Arc<SourceStats>>,

@@ -64,6 +64,7 @@ impl Journal for Disk {
         state.records.push(Stored {
             first,
             events: batch.len(),
+            at: std::time::SystemTime::now(),
             source: source.into(),
             lines: batch.runs().map(|run| format!("{run}\n")).collect(),
         });
@@ -89,6 +90,10 @@ impl Journal for Disk {
     fn persist(&mut self, finished: &Finished, _: bool) -> Result<(), JournalFailure> {
         self.lock().finished = finished.clone();
         Ok(())
+    }
+
+    fn oldest(&self) -> u64 {
+        self.lock().records.first().map_or(0, |stored| stored.first)
     }
 
     fn end(&self) -> u64 {
@@ -195,6 +200,8 @@ impl Process {
             types: types.clone(),
             budget: budget.clone(),
             backlog_bytes_max: BACKLOG_BYTES_MAX,
+            replay: None,
+            dedupe: None,
             registry: registry.clone(),
         };
         let (lifeline, mut journal) = Lifeline::root();

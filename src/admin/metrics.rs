@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use veltrix_actors::ActorState;
 
-use super::Observed;
 use super::open_metrics::{Page, label, one};
+use super::{Observed, journal_metrics};
 
 /// The page's media type.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -16,7 +16,8 @@ pub(super) fn render(observed: &Observed) -> String {
     sources(&mut page, observed);
     handlers(&mut page, observed);
     sinks(&mut page, observed);
-    journal(&mut page, observed);
+    journal_metrics::journal(&mut page, observed);
+    dead_letters(&mut page, observed);
     actors(&mut page, observed);
     process(&mut page, observed);
     page.finish()
@@ -235,48 +236,6 @@ fn sinks(page: &mut Page, observed: &Observed) {
     );
 }
 
-fn journal(page: &mut Page, observed: &Observed) {
-    let journal = &observed.registry.journal;
-    if !journal.is_open() {
-        return;
-    }
-    page.counter(
-        "veltrix_journal_events",
-        "Events written",
-        one(journal.events.get()),
-    );
-    page.counter(
-        "veltrix_journal_bytes",
-        "Bytes of the events written",
-        one(journal.bytes.get()),
-    );
-    page.counter(
-        "veltrix_journal_refused",
-        "Events refused because the journal had no room",
-        one(journal.refused.get()),
-    );
-    page.gauge(
-        "veltrix_journal_backlog",
-        "Stored events to be read back and handled",
-        one(journal.backlog.get()),
-    );
-    page.gauge(
-        "veltrix_journal_finished",
-        "Stored events written down as finished; a crash has the others handled again",
-        one(journal.finished()),
-    );
-    page.gauge(
-        "veltrix_journal_full",
-        "1 while the journal has no room",
-        one(u8::from(journal.is_full())),
-    );
-    page.histogram(
-        "veltrix_journal_sync_seconds",
-        "Until a group of events was on disk",
-        one(&journal.sync_time),
-    );
-}
-
 fn actors(page: &mut Page, observed: &Observed) {
     let actors = observed.registry.actors.all();
     let restarts = actors
@@ -298,6 +257,40 @@ fn actors(page: &mut Page, observed: &Observed) {
         "veltrix_actor_state",
         "1 for the state that the actor is in",
         states,
+    );
+}
+
+fn dead_letters(page: &mut Page, observed: &Observed) {
+    let store = &observed.registry.dead_letter_store;
+    page.gauge(
+        "veltrix_dead_letters_kept",
+        "Dead letters that are kept",
+        one(store.kept()),
+    );
+    page.gauge(
+        "veltrix_dead_letters_bytes",
+        "What the dead letters that are kept take, in memory or on disk",
+        one(store.bytes()),
+    );
+    page.gauge(
+        "veltrix_dead_letters_full",
+        "1 while there is no room for more dead letters",
+        one(u8::from(store.is_full())),
+    );
+    page.gauge(
+        "veltrix_dead_letters_replaying",
+        "Dead letters of a replay that are not finished again",
+        one(store.waiting_for_replay()),
+    );
+    page.counter(
+        "veltrix_dead_letters_replayed",
+        "Dead letters that were sent once more",
+        one(store.replayed.get()),
+    );
+    page.counter(
+        "veltrix_dead_letters_purged",
+        "Dead letters that were purged",
+        one(store.purged.get()),
     );
 }
 

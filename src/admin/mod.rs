@@ -1,9 +1,12 @@
 //! The admin server: liveness, readiness, metrics and the API for whoever operates the process.
 
+mod actions;
 mod dead_letters;
+mod journal_metrics;
 mod metrics;
 mod open_metrics;
 mod problem;
+mod replay;
 mod tree;
 
 use std::io;
@@ -11,17 +14,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::audit::AuditLog;
+pub(crate) use actions::USER_HEADER;
 use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use veltrix_actors::{DeadLetterDesk, MemoryBudget, Registry, TypeTable};
+use veltrix_actors::{
+    DeadLetterDesk, JournalDesk, MemoryBudget, Registry, ReplayTargets, TypeTable,
+};
 
 /// What the server reads of the running tree.
 #[derive(Clone)]
 pub(crate) struct Observed {
+    pub(crate) audit: Arc<AuditLog>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) types: Arc<TypeTable>,
     pub(crate) dead_letters: Arc<DeadLetterDesk>,
+    pub(crate) journal: Arc<JournalDesk>,
+    pub(crate) replay_targets: ReplayTargets,
 }
 
 /// Whether the process wants traffic. Shared with the server's thread, which only reads it.
@@ -64,10 +74,13 @@ pub(crate) fn serve(listen: SocketAddr, observed: Observed, health: Arc<Health>)
             .route("/readyz", web::get().to(ready))
             .route("/metrics", web::get().to(metrics))
             .route("/api/dead-letters", web::get().to(dead_letters::list))
+            .route("/api/dead-letters/replay", web::post().to(actions::replay))
+            .route("/api/dead-letters/purge", web::post().to(actions::purge))
             .route(
                 "/api/dead-letters/{sequence}",
                 web::get().to(dead_letters::show),
             )
+            .route("/api/replay", web::post().to(replay::replay))
             .route("/api/tree", web::get().to(tree::show))
     })
     .workers(1)
@@ -113,7 +126,10 @@ fn readiness(registry: &Registry) -> String {
     });
     let is_full = registry.journal.is_full();
     let full = is_full.then(|| "the journal has no room".to_owned());
-    let unwell: Vec<String> = full.into_iter().chain(unwell).collect();
+    let is_full = registry.dead_letter_store.is_full();
+    let no_graves = is_full.then(|| "the store of dead letters has no room".to_owned());
+    let full = full.into_iter().chain(no_graves);
+    let unwell: Vec<String> = full.chain(unwell).collect();
     match unwell.is_empty() {
         true => "ready\n".to_owned(),
         false => format!("degraded: {}\n", unwell.join(", ")),

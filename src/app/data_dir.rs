@@ -21,7 +21,7 @@ pub(crate) enum DataDirError {
 }
 
 /// Creates the directory if need be and locks it. The kernel frees the lock when the process ends, however it ends.
-pub(super) fn lock(path: &Path) -> Result<File, DataDirError> {
+pub(crate) fn lock(path: &Path) -> Result<File, DataDirError> {
     std::fs::create_dir_all(path).map_err(|source| DataDirError::Create {
         path: path.to_owned(),
         source,

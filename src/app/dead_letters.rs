@@ -3,23 +3,47 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use actix_rt::{Arbiter, ArbiterHandle};
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AlsoTo, DeadLetterLimits, DeadLetterSpec, Lifeline, Target, start_dead_letters,
+    AlsoTo, DeadLetterLimits, DeadLetterSpec, DurabilityKind, Lifeline, OpenDeadLetters,
+    ReplaySpec, ReplayTargets, Target, start_dead_letters,
 };
 
 use super::arbiters::Arbiters;
 use crate::admin::Observed;
 use crate::config::Config;
+use crate::dead_letters::{DiskDeadLetters, FOLDER};
 
 /// What dead letters may take in memory, as a part of `service.memory` and beside it: charged to that budget, those of one
 /// broken handler would stop all sources for good.
 const MEMORY_SHARE_DIVISOR: usize = 4;
 
+/// Whether they are kept on disk: no source's events would outlive the process otherwise.
+fn is_durable(config: &Config) -> bool {
+    let mut sources = config.sources.iter();
+    sources.any(|source| source.durability != DurabilityKind::None)
+        || config.service.data_dir.join(FOLDER).exists()
+}
+
+fn open(config: &Config) -> OpenDeadLetters {
+    if is_durable(config) {
+        let folder = config.service.data_dir.join(FOLDER);
+        let bytes_max = config.dead_letters.max_on_disk_bytes;
+        return Arc::new(move || Ok(Box::new(DiskDeadLetters::open(&folder, bytes_max)?)));
+    }
+    let limits = DeadLetterLimits {
+        count: config.dead_letters.max_in_memory,
+        bytes: config.service.memory / MEMORY_SHARE_DIVISOR,
+    };
+    limits.in_memory()
+}
+
 /// The spec of a tree with these sinks.
 pub(super) fn spec(
     config: &Config,
     sinks: &HashMap<String, Target>,
+    targets: ReplayTargets,
     shared: &Observed,
 ) -> DeadLetterSpec {
     let also_to = config.dead_letters.also_to.as_ref().map(|sink| AlsoTo {
@@ -30,10 +54,12 @@ pub(super) fn spec(
         budget: shared.budget.clone(),
     });
     DeadLetterSpec {
-        limits: DeadLetterLimits {
-            count: config.dead_letters.max_in_memory,
-            bytes: config.service.memory / MEMORY_SHARE_DIVISOR,
-        },
+        open: open(config),
+        replay: Some(ReplaySpec {
+            targets,
+            types: shared.types.clone(),
+            budget: shared.budget.clone(),
+        }),
         also_to,
         config_version: config.version.as_str().into(),
         desk: shared.dead_letters.clone(),
@@ -41,7 +67,20 @@ pub(super) fn spec(
     }
 }
 
+/// Where the actor lives: if it waits for its disk, nobody else shall wait for it.
+fn arbiter(config: &Config) -> ArbiterHandle {
+    match is_durable(config) {
+        true => Arbiter::new().handle(),
+        false => Arbiters::core(),
+    }
+}
+
 /// Starts the actor, and whichever follows it, behind the inlet.
-pub(super) fn start(spec: DeadLetterSpec, inlet: Arc<Inlet>) -> impl FnMut(Lifeline) + 'static {
-    move |lifeline| start_dead_letters(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline)
+pub(super) fn start(
+    config: &Config,
+    spec: DeadLetterSpec,
+    inlet: Arc<Inlet>,
+) -> impl FnMut(Lifeline) + 'static {
+    let arbiter = arbiter(config);
+    move |lifeline| start_dead_letters(spec.clone(), inlet.clone(), &arbiter, lifeline)
 }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix_rt::Arbiter;
-use veltrix_actors::{ChildSpec, DurabilityKind, JournalSpec, Restart, start_journal};
+use veltrix_actors::{
+    ChildSpec, DedupeSpec, DurabilityKind, JournalReplaySpec, JournalSpec, Restart, start_journal,
+};
 
 use super::tree::{SHUTDOWN, Tree, child as child_spec};
 use crate::config::Config;
@@ -31,6 +33,14 @@ pub(super) fn child(tree: &Tree, config: &Config) -> Option<ChildSpec> {
         types: tree.types.clone(),
         budget: tree.budget.clone(),
         backlog_bytes_max: config.journal.backlog_bytes,
+        dedupe: config.dedupe.map(|dedupe| DedupeSpec {
+            window: dedupe.window,
+            keys_max: dedupe.keys_max,
+        }),
+        replay: Some(JournalReplaySpec {
+            targets: tree.replay_targets(config),
+            desk: tree.journal_desk.clone(),
+        }),
         registry: tree.registry.clone(),
     };
     let inlet = tree.journal.clone();

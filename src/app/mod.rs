@@ -22,6 +22,8 @@ use actix_rt::System;
 use tokio::sync::oneshot;
 use veltrix_actors::{DurabilityKind, ExitReason, Registry, RootWatch, Stop, Watchdog, mailbox};
 
+pub(crate) use data_dir::lock as lock_data_dir;
+
 use crate::admin::{self, Health};
 use crate::config::{Config, SourceConfig};
 use crate::handlers::exec::KillOnExit;
@@ -95,7 +97,7 @@ async fn supervise(mut config: Config) -> Outcome {
     overflow::warn_of_orphans(&config);
     let tree = Tree::new(&config, registry.clone());
     if let Some(settings) = &config.service.admin
-        && let Err(error) = admin::serve(settings.listen, tree.observed(), health.clone())
+        && let Err(error) = admin::serve(settings.listen, tree.observed(&config), health.clone())
     {
         let listen = settings.listen;
         return Outcome::Failed(format!(

@@ -8,16 +8,17 @@ use actix::Recipient;
 use actix_rt::ArbiterHandle;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AutoShutdown, Backoff, Breaker, ChildSpec, DeadLetterDesk, LaneSlot, LaneSpec, LeakedThreads,
-    Lifeline, MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Route, RouterSpec,
-    SinkSpec, Stop, Supervisor, Target, TypeTable, Unmatched, Watched, WatchedSink, start_lane,
-    start_router, start_sink, start_supervisor,
+    AutoShutdown, Backoff, Breaker, ChildSpec, DeadLetterDesk, JournalDesk, LaneSlot, LaneSpec,
+    LeakedThreads, Lifeline, MemoryBudget, Registry, ReplayTargets, Restart, RestartBudget,
+    RootWatch, Route, RouterSpec, SinkSpec, Stop, Supervisor, Target, TypeTable, Unmatched,
+    Watched, WatchedSink, start_lane, start_router, start_sink, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
 use super::translate::{backoff, breaker, key, restart};
 use super::{dead_letters, journal, overflow, sources};
 use crate::admin::Observed;
+use crate::audit::AuditLog;
 use crate::config::{self, Config, HandlerConfig, Supervision};
 
 /// How long an actor may take to stop once nothing is in flight any more.
@@ -36,6 +37,7 @@ pub(super) struct Tree {
     pub(super) journal: Arc<Inlet>,
     dead_letters: Arc<Inlet>,
     desk: Arc<DeadLetterDesk>,
+    pub(super) journal_desk: Arc<JournalDesk>,
     sinks: HashMap<String, Target>,
     /// Per handler the places of its lanes.
     lanes: HashMap<String, Vec<Arc<LaneSlot>>>,
@@ -68,6 +70,7 @@ impl Tree {
             journal: Inlet::new(),
             dead_letters: Inlet::new(),
             desk: Arc::default(),
+            journal_desk: Arc::default(),
             sinks: config
                 .sinks
                 .iter()
@@ -78,12 +81,15 @@ impl Tree {
     }
 
     /// What the admin server reads.
-    pub(super) fn observed(&self) -> Observed {
+    pub(super) fn observed(&self, config: &Config) -> Observed {
         Observed {
+            audit: Arc::new(AuditLog::of(&config.service.data_dir)),
             registry: self.registry.clone(),
             budget: self.budget.clone(),
             types: self.types.clone(),
             dead_letters: self.desk.clone(),
+            journal: self.journal_desk.clone(),
+            replay_targets: self.replay_targets(config),
         }
     }
 
@@ -136,9 +142,23 @@ impl Tree {
     }
 
     fn dead_letters_child(&self, config: &Config) -> ChildSpec {
-        let spec = dead_letters::spec(config, &self.sinks, &self.observed());
-        let start = dead_letters::start(spec, self.dead_letters.clone());
+        let targets = self.replay_targets(config);
+        let spec = dead_letters::spec(config, &self.sinks, targets, &self.observed(config));
+        let start = dead_letters::start(config, spec, self.dead_letters.clone());
         child("dead-letters", Restart::Permanent, SHUTDOWN, start)
+    }
+
+    /// Where events can be sent once more.
+    pub(super) fn replay_targets(&self, config: &Config) -> ReplayTargets {
+        let handler = |handler: &HandlerConfig| {
+            let lanes = self.inlets(&handler.name);
+            (handler.name.clone(), (key(&handler.key), lanes))
+        };
+        ReplayTargets {
+            router: self.router.clone(),
+            handlers: config.handlers.iter().map(handler).collect(),
+            sinks: self.sinks.clone(),
+        }
     }
 
     fn sinks_child(&self, config: &Config) -> ChildSpec {

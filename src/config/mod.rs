@@ -7,6 +7,7 @@ mod bounded;
 mod chance;
 mod dead_letters;
 mod decode;
+mod dedupe;
 mod disk;
 mod document;
 mod environment;
@@ -59,6 +60,7 @@ pub(crate) use self::one_or_many::OneOrMany;
 pub use self::{
     bounded::WholeNumber,
     dead_letters::DeadLettersConfig,
+    dedupe::DedupeConfig,
     document::json_schema,
     event_key::EventKey,
     expression::{CheckExpression, Envelope, Expression, Purpose},

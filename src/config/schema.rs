@@ -4,9 +4,9 @@ use schemars::{Schema, schema_for};
 use serde_json::Value;
 
 use super::{
-    dead_letters::RawDeadLetters, faults::RawFaults, handler::RawHandler, journal::RawJournal,
-    path::Step, routing::RawRouting, service::RawService, sink::RawSink, source::RawSource,
-    supervision::RawSupervision, test_case::RawTest,
+    dead_letters::RawDeadLetters, dedupe::RawDedupe, faults::RawFaults, handler::RawHandler,
+    journal::RawJournal, path::Step, routing::RawRouting, service::RawService, sink::RawSink,
+    source::RawSource, supervision::RawSupervision, test_case::RawTest,
 };
 use crate::components::Components;
 
@@ -14,7 +14,7 @@ use crate::components::Components;
 pub(crate) const MAX_REFERENCES: usize = 64;
 
 /// The top-level sections of the config.
-pub(crate) const SECTIONS: [&str; 10] = [
+pub(crate) const SECTIONS: [&str; 11] = [
     "service",
     "sources",
     "handlers",
@@ -23,6 +23,7 @@ pub(crate) const SECTIONS: [&str; 10] = [
     "supervision",
     "dead_letters",
     "journal",
+    "dedupe",
     "faults",
     "tests",
 ];
@@ -35,6 +36,7 @@ pub(crate) fn of_section(section: &str) -> Option<Schema> {
         "supervision" => Some(schema_for!(RawSupervision)),
         "dead_letters" => Some(schema_for!(RawDeadLetters)),
         "journal" => Some(schema_for!(RawJournal)),
+        "dedupe" => Some(schema_for!(RawDedupe)),
         "faults" => Some(schema_for!(RawFaults)),
         "tests" => Some(schema_for!(Vec<RawTest>)),
         _ => None,

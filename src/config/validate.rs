@@ -7,6 +7,7 @@ use super::{
     arrivals::{self, Arrivals},
     dead_letters::{DeadLettersConfig, RawDeadLetters},
     decode::decode_what_is_valid,
+    dedupe::{DedupeConfig, RawDedupe},
     disk,
     faults::{self, FaultsConfig, RawFaults},
     handler::{self, HandlerConfig},
@@ -47,6 +48,8 @@ pub struct Config {
     pub dead_letters: DeadLettersConfig,
     /// How events are kept on disk until they are finished.
     pub journal: JournalConfig,
+    /// How far back events are known that come again, if they are.
+    pub dedupe: Option<DedupeConfig>,
     /// A short stable hash of the merged config, secrets left out.
     pub version: String,
     /// What may be shown of it.
@@ -143,14 +146,10 @@ fn build(
         .map(|(name, value)| sink::validate(name, value, context))
         .collect();
     let unmatched = unmatched(&tree, context);
-    let unmatched_sink = match &unmatched {
-        Some(Unmatched::Sink(name)) => Some(name.as_str()),
-        _ => None,
-    };
-    let dead_letters: Option<RawDeadLetters> = section(&tree, "dead_letters", reporter);
-    let dead_letters = dead_letters.map(|raw| raw.validate(context));
-    let journal: Option<RawJournal> = section(&tree, "journal", reporter);
-    let journal = journal.map(|raw| raw.validate(reporter));
+    let unmatched_sink = unmatched.as_ref().and_then(Unmatched::sink);
+    let dead_letters = dead_letters(&tree, context);
+    let journal = journal(&tree, reporter);
+    let dedupe = dedupe(&tree, journal.as_ref(), reporter);
     let copies_sink = dead_letters
         .as_ref()
         .and_then(|config| config.also_to.as_deref());
@@ -180,6 +179,7 @@ fn build(
         supervision,
         dead_letters: dead_letters?,
         journal: journal?,
+        dedupe,
         version: String::new(),
         written: Written::default(),
         faults,
@@ -211,6 +211,36 @@ fn warn_of_arrivals(
         found.warn_of_unreached(handlers, reporter);
         found.warn_of_missing_keys(handlers, reporter);
     }
+}
+
+impl Unmatched {
+    fn sink(&self) -> Option<&str> {
+        match self {
+            Self::Sink(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+fn dead_letters(tree: &Value, context: Context<'_>) -> Option<DeadLettersConfig> {
+    let raw: Option<RawDeadLetters> = section(tree, "dead_letters", context.reporter);
+    raw.map(|raw| raw.validate(context))
+}
+
+/// Off unless the section is there.
+fn dedupe(
+    tree: &Value,
+    journal: Option<&JournalConfig>,
+    reporter: &Reporter,
+) -> Option<DedupeConfig> {
+    tree.get("dedupe")?;
+    let raw: Option<RawDedupe> = section(tree, "dedupe", reporter);
+    raw.map(|raw| raw.validate(journal, reporter))
+}
+
+fn journal(tree: &Value, reporter: &Reporter) -> Option<JournalConfig> {
+    let raw: Option<RawJournal> = section(tree, "journal", reporter);
+    raw.map(|raw| raw.validate(reporter))
 }
 
 /// The names of all sinks, valid or not.

@@ -19,6 +19,13 @@ impl Message {
         Self::of_type(media_type::STRUCTURED, body)
     }
 
+    /// A document of JSON, with headers beside its type.
+    pub(crate) fn json(body: String, headers: HeaderMap) -> Self {
+        let mut message = Self::of_type("application/json", body.into_bytes());
+        message.headers.extend(headers);
+        message
+    }
+
     /// Events in batched mode.
     pub(crate) fn batch<'a>(events: impl Iterator<Item = Event<'a>>) -> Self {
         let mut body = Vec::new();

@@ -1,6 +1,7 @@
 //! The log as the journal of accepted events: a batch is a record, its source the tag.
 
 use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
 
 use veltrix_actors::{
     EventBatch, Finished, Journal, JournalFactory, JournalFailure, JournalRefusal, StartError,
@@ -106,6 +107,7 @@ impl Journal for DiskJournal {
                     return Ok(Some(Stored {
                         first: record.first,
                         events: record.events as usize,
+                        at: UNIX_EPOCH + Duration::from_millis(record.time_ms),
                         source: record.tag.into(),
                         lines: lines.map_err(|error| failure(&error))?,
                     }));
@@ -120,6 +122,10 @@ impl Journal for DiskJournal {
         self.0
             .persist(finished, is_durable)
             .map_err(|error| failure(&error))
+    }
+
+    fn oldest(&self) -> u64 {
+        self.0.oldest()
     }
 
     fn end(&self) -> u64 {

@@ -14,7 +14,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
-use veltrix_actors::{Admission, Source, SourceFactory, SourcePort, StartError};
+use veltrix_actors::{Admission, ID_CONFLICT, Source, SourceFactory, SourcePort, StartError};
 
 use super::{Problem, check_max_event, listening, unless};
 use crate::config::{ByteSize, DurationText};
@@ -203,7 +203,7 @@ impl Connection {
 /// What is told once the events of a chunk are accepted.
 struct Answer {
     accepted: oneshot::Receiver<Admission>,
-    line: String,
+    told: serde_json::Value,
 }
 
 /// The reading side of a connection. Its end ends the answering.
@@ -282,7 +282,7 @@ impl Reader<'_> {
         let answer = json!({ "accepted": accepted, "rejected": parsed.rejected, "errors": errors });
         let answer = Answer {
             accepted: self.port.submit_acknowledged(parsed.intake),
-            line: format!("{answer}\n"),
+            told: answer,
         };
         self.unanswered.set(self.unanswered.get() + 1);
         if self.answers.send(answer).await.is_err() {
@@ -318,15 +318,32 @@ impl Answerer<'_> {
         Ok(())
     }
 
-    async fn answer(&mut self, Answer { accepted, line }: Answer) -> Result<(), String> {
-        if accepted.await != Ok(Admission::Accepted) {
-            return Err("its events could not be stored".to_owned());
+    async fn answer(&mut self, Answer { accepted, mut told }: Answer) -> Result<(), String> {
+        match accepted.await {
+            Ok(Admission::Accepted) => {}
+            Ok(Admission::Conflicting(conflicts)) => tell_conflicts(&mut told, conflicts),
+            _ => return Err("its events could not be stored".to_owned()),
         }
+        let line = format!("{told}\n");
         let writing = self.writer.write_all(line.as_bytes());
         match timeout(self.write_timeout, writing).await {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(_) => Err("the peer does not read its answers".to_owned()),
         }
+    }
+}
+
+/// Has an answer say that so many of the events are refused.
+fn tell_conflicts(told: &mut serde_json::Value, conflicts: usize) {
+    let number = |value: &serde_json::Value| value.as_u64().unwrap_or(0);
+    let conflicts = conflicts as u64;
+    told["accepted"] = (number(&told["accepted"]).saturating_sub(conflicts)).into();
+    told["rejected"] = (number(&told["rejected"]) + conflicts).into();
+    if let Some(errors) = told["errors"].as_array_mut() {
+        let detail = format!(
+            "{conflicts} events have the source and id of others that came before, with another type, subject or data"
+        );
+        errors.push(json!({ "reason": ID_CONFLICT, "detail": detail }));
     }
 }
 

@@ -346,10 +346,11 @@ impl Pipeline {
 fn ends(shared: &Shared, faults: &Faults) -> Vec<ChildSpec> {
     let inlet = shared.dead_letters.clone();
     let dead_letters = DeadLetterSpec {
-        limits: DeadLetterLimits {
+        open: DeadLetterLimits {
             count: 100,
             bytes: 1 << 20,
-        },
+        }
+        .in_memory(),
         desk: shared.desk.clone(),
         ..DeadLetterSpec::counting(shared.registry.clone())
     };

@@ -6,6 +6,7 @@ use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, RETRY_AFTER, WWW_AUTHENTIC
 use serde_json::json;
 
 use crate::cloudevents::decode::DecodeError;
+use veltrix_actors::ID_CONFLICT;
 
 /// Seconds after which a sender may try again when too much is waiting.
 const RETRY_SECONDS: u64 = 1;
@@ -131,6 +132,18 @@ impl Problem {
         .closing()
     }
 
+    /// So many of a request's events contradict others.
+    pub(super) fn conflict(conflicts: usize, events: usize) -> Self {
+        let detail = match events {
+            1 => "another event with this source and id came before, with another type, subject or data".to_owned(),
+            _ => format!(
+                "{conflicts} of {events} events have the source and id of others that came before, with another type, subject or \
+                 data; the others are accepted"
+            ),
+        };
+        Self::new(StatusCode::CONFLICT, ID_CONFLICT, detail)
+    }
+
     pub(super) fn journal_full() -> Self {
         Self {
             header: Some((RETRY_AFTER, RETRY_SECONDS.to_string())),
@@ -156,7 +169,7 @@ impl Problem {
 
     /// Whether nobody else has counted what is refused: the journal counts what does not get into it.
     pub(super) fn is_counted_here(&self) -> bool {
-        ![JOURNAL_FULL, JOURNAL_FAILED].contains(&self.reason)
+        ![JOURNAL_FULL, JOURNAL_FAILED, ID_CONFLICT].contains(&self.reason)
     }
 
     /// The answer.

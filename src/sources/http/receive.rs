@@ -94,6 +94,10 @@ impl Receiver {
                 self.stats.received.add(events);
                 Ok(())
             }
+            Admission::Conflicting(conflicts) => {
+                self.stats.received.add(events);
+                Err(Problem::conflict(conflicts, events))
+            }
             Admission::Busy => Err(Problem::busy()),
             Admission::Closing => Err(Problem::stopping()),
             Admission::Full => {

@@ -1,0 +1,196 @@
+//! Events that are sent once more: the mark that they carry, and the ways to the branches that they go to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::Recipient;
+use rustc_hash::FxHashMap;
+
+use crate::event::Event;
+use crate::key::KeySelector;
+use crate::lane_spec::Target;
+use crate::mailbox::{Inlet, OutletReady};
+use crate::members::members;
+use crate::outlet::Outlet;
+use crate::stats::Registry;
+
+/// The attribute of events that are sent once more: how often.
+pub const REPLAYED: &str = "replayed";
+
+/// The source that events count for while they are replayed; no source of a config can be called so.
+pub const REPLAY_SOURCE: &str = "veltrix.replay";
+
+/// Where events may be sent once more.
+#[derive(Clone)]
+pub struct ReplayTargets {
+    /// The router.
+    pub router: Arc<Inlet>,
+    /// By name, what orders a handler's events, and its lanes.
+    pub handlers: HashMap<String, (KeySelector, Vec<Arc<Inlet>>)>,
+    /// By name.
+    pub sinks: HashMap<String, Target>,
+}
+
+impl ReplayTargets {
+    /// Whether there is such a branch: `handler.NAME`, `sink.NAME` or `router`.
+    pub fn has(&self, branch: &str) -> bool {
+        match branch.split_once('.') {
+            Some(("handler", name)) => self.handlers.contains_key(name),
+            Some(("sink", name)) => self.sinks.contains_key(name),
+            _ => branch == "router",
+        }
+    }
+}
+
+/// One actor's outlets to the branches that it sends to, made when they are first needed.
+pub(crate) struct ReplayOutlets {
+    targets: ReplayTargets,
+    owner: Recipient<OutletReady>,
+    registry: Arc<Registry>,
+    /// The number of the first outlet, as the owner knows it.
+    first_number: usize,
+    outlets: Vec<Outlet>,
+    /// Per branch, where its first outlet is.
+    branches: FxHashMap<Box<str>, usize>,
+}
+
+impl ReplayOutlets {
+    pub(crate) fn new(
+        targets: ReplayTargets,
+        owner: Recipient<OutletReady>,
+        registry: &Arc<Registry>,
+        first_number: usize,
+    ) -> Self {
+        Self {
+            targets,
+            owner,
+            registry: Arc::clone(registry),
+            first_number,
+            outlets: Vec::new(),
+            branches: FxHashMap::default(),
+        }
+    }
+
+    pub(crate) fn targets(&self) -> &ReplayTargets {
+        &self.targets
+    }
+
+    /// The way of the event to the branch: to a handler, it is that of the event's key. None if there is no such branch.
+    pub(crate) fn way(&mut self, branch: &str, event: &Event<'_>) -> Option<&mut Outlet> {
+        let (first, lane) = match branch.split_once('.') {
+            Some(("handler", name)) => {
+                let (key, lanes) = self.targets.handlers.get(name)?;
+                let lane = (key.hash(event) % lanes.len().max(1) as u64) as usize;
+                let inlets: Vec<_> = lanes.iter().map(Target::of).collect();
+                (self.open(branch, inlets), lane)
+            }
+            Some(("sink", name)) => {
+                let target = self.targets.sinks.get(name)?.clone();
+                (self.open(branch, vec![target]), 0)
+            }
+            _ if branch == "router" => {
+                let target = Target::of(&self.targets.router);
+                (self.open(branch, vec![target]), 0)
+            }
+            _ => return None,
+        };
+        self.outlets.get_mut(first + lane)
+    }
+
+    pub(crate) fn flush(&mut self) {
+        self.outlets.iter_mut().for_each(Outlet::flush);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outlets.iter().all(Outlet::is_empty)
+    }
+
+    fn open(&mut self, branch: &str, targets: Vec<Target>) -> usize {
+        if let Some(first) = self.branches.get(branch) {
+            return *first;
+        }
+        let first = self.outlets.len();
+        for target in targets {
+            let number = self.first_number + self.outlets.len();
+            let outlet = Outlet::to(&target, self.owner.clone(), number, &self.registry);
+            self.outlets.push(outlet);
+        }
+        self.branches.insert(branch.into(), first);
+        first
+    }
+}
+
+/// What a replay waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Nothing: others shall have their turn.
+    Turn,
+    /// Time.
+    For(Duration),
+    /// A returned credit, memory, or the end of what is under way: it is asked again now and then.
+    Event,
+}
+
+/// At most so many in a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    per_second: u32,
+    since: Instant,
+    pub(crate) sent: u64,
+}
+
+impl Pace {
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            since: Instant::now(),
+            sent: 0,
+        }
+    }
+
+    /// How long the next one has to wait.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        let due = Duration::from_secs_f64(self.sent as f64 / f64::from(self.per_second));
+        due.checked_sub(self.since.elapsed())
+            .filter(|wait| !wait.is_zero())
+    }
+}
+
+/// The line of an event, with the mark that it is sent once more; an event that has it counts on.
+pub(crate) fn mark_replayed(line: &str) -> String {
+    let found = members(line)
+        .into_iter()
+        .rfind(|(name, _)| name == REPLAYED);
+    match found {
+        Some((_, value)) => {
+            let count = value.parse::<u32>().unwrap_or(0).saturating_add(1);
+            let start = value.as_ptr() as usize - line.as_ptr() as usize;
+            let (before, after) = (&line[..start], &line[start + value.len()..]);
+            format!("{before}{count}{after}")
+        }
+        None => {
+            let object = line.trim_end();
+            let object = object.strip_suffix('}').unwrap_or(object);
+            format!("{object},\"{REPLAYED}\":1}}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_is_added_and_counts_on() {
+        let line = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"a":1}}"#;
+        let once = mark_replayed(line);
+        assert_eq!(
+            once,
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"a":1},"replayed":1}"#
+        );
+        assert!(mark_replayed(&once).ends_with(r#","replayed":2}"#));
+        let foreign = r#"{"replayed":"maybe","id":"1"}"#;
+        assert_eq!(mark_replayed(foreign), r#"{"replayed":1,"id":"1"}"#);
+    }
+}
