@@ -298,7 +298,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "dead_letters: { keep: 5 }",
         "v.yaml:3:17: error: unknown key `keep` in `dead_letters`",
-        "valid keys are `max_in_memory` and `also_to`",
+        "valid keys are `max_in_memory`, `max_on_disk` and `also_to`",
     ),
     (
         "routing: { unmatched: { to: out } }",

@@ -80,6 +80,22 @@ impl Finished {
             .is_some_and(|(_, &end)| end >= range.end)
     }
 
+    /// The set without some ranges.
+    pub fn without(&self, ranges: &[Range<u64>]) -> Self {
+        let mut kept = Self::default();
+        for whole in std::iter::once(0..self.prefix).chain(self.ranges()) {
+            let mut start = whole.start;
+            let mut taken: Vec<_> = ranges.iter().filter(|range| range.end > start).collect();
+            taken.sort_by_key(|range| range.start);
+            for range in taken {
+                kept.insert(start..range.start.clamp(start, whole.end));
+                start = start.max(range.end);
+            }
+            kept.insert(start..whole.end);
+        }
+        kept
+    }
+
     /// How many numbers of `range` are not finished.
     pub fn missing(&self, range: Range<u64>) -> u64 {
         let start = range.start.max(self.prefix);
@@ -111,6 +127,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn without_some_ranges_it_has_all_others(
+            inserted in prop::collection::vec((0u64..60, 0u64..12), 0..10),
+            removed in prop::collection::vec((0u64..60, 0u64..12), 0..5),
+        ) {
+            let mut finished = Finished::below(7);
+            for (start, length) in inserted {
+                finished.insert(start..start + length);
+            }
+            let ranges: Vec<_> = removed.iter().map(|(start, length)| *start..start + length).collect();
+            let kept = finished.without(&ranges);
+            for number in 0..90 {
+                let is_removed = ranges.iter().any(|range| range.contains(&number));
+                prop_assert_eq!(kept.contains(number), finished.contains(number) && !is_removed);
+            }
+        }
+
         #[test]
         fn it_is_the_set_of_what_was_inserted(
             first in 0u64..20,

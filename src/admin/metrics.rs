@@ -17,7 +17,7 @@ pub(super) fn render(observed: &Observed) -> String {
     handlers(&mut page, observed);
     sinks(&mut page, observed);
     journal_metrics::journal(&mut page, observed);
-    dead_letters(&mut page, observed);
+    super::dead_letter_metrics::write(&mut page, observed);
     actors(&mut page, observed);
     process(&mut page, observed);
     page.finish()
@@ -257,40 +257,6 @@ fn actors(page: &mut Page, observed: &Observed) {
         "veltrix_actor_state",
         "1 for the state that the actor is in",
         states,
-    );
-}
-
-fn dead_letters(page: &mut Page, observed: &Observed) {
-    let store = &observed.registry.dead_letter_store;
-    page.gauge(
-        "veltrix_dead_letters_kept",
-        "Dead letters that are kept",
-        one(store.kept()),
-    );
-    page.gauge(
-        "veltrix_dead_letters_bytes",
-        "What the dead letters that are kept take, in memory or on disk",
-        one(store.bytes()),
-    );
-    page.gauge(
-        "veltrix_dead_letters_full",
-        "1 while there is no room for more dead letters",
-        one(u8::from(store.is_full())),
-    );
-    page.gauge(
-        "veltrix_dead_letters_replaying",
-        "Dead letters of a replay that are not finished again",
-        one(store.waiting_for_replay()),
-    );
-    page.counter(
-        "veltrix_dead_letters_replayed",
-        "Dead letters that were sent once more",
-        one(store.replayed.get()),
-    );
-    page.counter(
-        "veltrix_dead_letters_purged",
-        "Dead letters that were purged",
-        one(store.purged.get()),
     );
 }
 

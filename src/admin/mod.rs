@@ -1,6 +1,7 @@
 //! The admin server: liveness, readiness, metrics and the API for whoever operates the process.
 
 mod actions;
+mod dead_letter_metrics;
 mod dead_letters;
 mod journal_metrics;
 mod metrics;

@@ -20,6 +20,8 @@ pub struct DiskStorage {
     directory: File,
     path: PathBuf,
     is_read_only: bool,
+    /// Reads that failed: what they would have read may be whole.
+    failed_reads: u64,
 }
 
 impl DiskStorage {
@@ -55,7 +57,13 @@ impl DiskStorage {
             directory: rustix::fs::openat(CWD, path, flags, Mode::empty())?.into(),
             path: path.to_owned(),
             is_read_only,
+            failed_reads: 0,
         })
+    }
+
+    /// How many reads have failed.
+    pub fn failed_reads(&self) -> u64 {
+        self.failed_reads
     }
 
     /// The path by which it was opened, for messages.
@@ -146,7 +154,9 @@ impl Storage for DiskStorage {
     }
 
     fn read_at(&mut self, file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+        let read = std::os::unix::fs::FileExt::read_at(file, buffer, offset);
+        self.failed_reads += u64::from(read.is_err());
+        read
     }
 
     fn write_at(&mut self, file: &File, offset: u64, pieces: &[IoSlice<'_>]) -> io::Result<usize> {

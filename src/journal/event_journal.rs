@@ -1,5 +1,6 @@
 //! The log as the journal of accepted events: a batch is a record, its source the tag.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -66,11 +67,23 @@ impl JournalFactory for DiskJournalFactory {
                 "an unfinished write was cut off the journal"
             );
         }
-        Ok((Box::new(DiskJournal(log)), recovered.finished))
+        Ok((Box::new(DiskJournal::new(log)), recovered.finished))
     }
 }
 
-struct DiskJournal(Log<DiskStorage, SystemClock>);
+struct DiskJournal {
+    log: Log<DiskStorage, SystemClock>,
+    /// Events that could not be read, which says nothing of whether they are whole: never written down as finished, so that
+    /// the next process tries again.
+    unread: Vec<Range<u64>>,
+}
+
+impl DiskJournal {
+    fn new(log: Log<DiskStorage, SystemClock>) -> Self {
+        let unread = Vec::new();
+        Self { log, unread }
+    }
+}
 
 /// What separates lines, and ends the last one.
 const NEWLINE: &[u8] = b"\n";
@@ -82,7 +95,7 @@ impl Journal for DiskJournal {
             pieces.extend([run.as_bytes(), NEWLINE]);
         }
         let events = u32::try_from(batch.len()).expect("a batch holds few events");
-        self.0
+        self.log
             .append(source, events, &pieces)
             .map_err(|error| match error {
                 AppendError::Full { reason } => JournalRefusal::Full(reason),
@@ -91,14 +104,15 @@ impl Journal for DiskJournal {
     }
 
     fn sync(&mut self) -> Result<(), JournalFailure> {
-        self.0.sync().map(drop).map_err(|error| failure(&error))
+        self.log.sync().map(drop).map_err(|error| failure(&error))
     }
 
     fn read(&mut self, mut from: u64) -> Result<Option<Stored>, JournalFailure> {
         loop {
             let mut payload = Vec::new();
+            let failed_reads = self.log.storage().failed_reads();
             match self
-                .0
+                .log
                 .read(from, &mut payload)
                 .map_err(|error| failure(&error))?
             {
@@ -112,28 +126,41 @@ impl Journal for DiskJournal {
                         lines: lines.map_err(|error| failure(&error))?,
                     }));
                 }
-                Next::Lost(events) => from = events.end,
+                Next::Lost(events) => {
+                    from = events.end;
+                    if self.log.storage().failed_reads() > failed_reads {
+                        self.unread.push(events);
+                    }
+                }
                 Next::End => return Ok(None),
             }
         }
     }
 
     fn persist(&mut self, finished: &Finished, is_durable: bool) -> Result<(), JournalFailure> {
-        self.0
+        let readable;
+        let finished = match self.unread.is_empty() {
+            true => finished,
+            false => {
+                readable = finished.without(&self.unread);
+                &readable
+            }
+        };
+        self.log
             .persist(finished, is_durable)
             .map_err(|error| failure(&error))
     }
 
     fn oldest(&self) -> u64 {
-        self.0.oldest()
+        self.log.oldest()
     }
 
     fn end(&self) -> u64 {
-        self.0.end()
+        self.log.end()
     }
 
     fn unread_bytes(&self, from: u64) -> u64 {
-        self.0.bytes_from(from)
+        self.log.bytes_from(from)
     }
 }
 

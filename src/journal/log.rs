@@ -89,6 +89,11 @@ impl<S: Storage, C: Clock> Log<S, C> {
         Ok((log, recovered))
     }
 
+    /// What the log lies on.
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
     /// The sequence that the next event gets.
     pub fn end(&self) -> u64 {
         self.end

@@ -110,7 +110,13 @@ impl FileCursor {
 
     /// The first `finished` events are finished.
     pub(super) fn advance(&mut self, finished: u64) {
-        while let Some(step) = self.waiting.pop_front_if(|step| step.submitted <= finished) {
+        while let Some(step) = self
+            .waiting
+            .front()
+            .is_some_and(|step| step.submitted <= finished)
+            .then(|| self.waiting.pop_front())
+            .flatten()
+        {
             match step.known {
                 Some(known) => self.finished.insert(step.file, known),
                 None => self.finished.remove(&step.file),
