@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{BAD_CONFIG, ConfigArgs, OutputFormat, load, print};
 use crate::app::{journal_folder, lock_to_read, overflow_folder};
 use crate::components::Components;
-use crate::config;
+use crate::config::Place as ConfigPlace;
 use crate::journal::{DiskStorage, Finding, Found, Inspection, SegmentSummary, Stats, Verified};
 use text::{inspected, stats_text, verified_text};
 
@@ -192,7 +192,7 @@ impl Place {
         if let Some(data_dir) = &self.data_dir {
             return Ok(data_dir.clone());
         }
-        match load(&self.config, components, config::Place::Elsewhere) {
+        match load(&self.config, components, ConfigPlace::Elsewhere) {
             Ok((config, _)) => Ok(config.service.data_dir),
             Err(problems) => Err(Failure {
                 message: format!(

@@ -130,7 +130,13 @@ fn credentials(line: &str) -> Vec<(usize, usize)> {
     for (at, scheme) in line.match_indices("://") {
         let start = at + scheme.len();
         let rest = &line[start..];
-        let end = rest.find(|c: char| c.is_whitespace() || "\"'`,".contains(c));
+        let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
+        let quote = line[..at].trim_end_matches(is_scheme).chars().next_back();
+        let end = match quote.filter(|quote| "\"'`".contains(*quote)) {
+            // up to there it is the URL, even where it has what no URL has
+            Some(quote) => rest.find(quote),
+            None => rest.find(|c: char| c.is_whitespace() || "\"'`,".contains(c)),
+        };
         let url = &rest[..end.unwrap_or(rest.len())];
         let authority = url.find(['/', '?', '#']).unwrap_or(url.len());
         if let Some(user) = url[..authority].rfind('@') {
@@ -199,6 +205,10 @@ mod tests {
         assert_eq!(
             shown("url: http://me:word@h/p?key=word, x: 1", 35, 1),
             "  1 | url: http://***@h/p?***, x: 1\n    |                          ^\n"
+        );
+        assert_eq!(
+            shown("url: \"http://h/ p?key=word\", x: 1", 6, 3),
+            "  1 | url: \"http://h/ p?***\", x: 1\n    |      ^^^\n"
         );
         let file = file("a: { b: word, c: 1 }\nmore word2");
         let spans = vec![Span {

@@ -160,7 +160,11 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
     let (shared, options) = section::split(value, &SHARED_KEYS);
     let kind = section::kind(&components.handlers, "handler", value, &path, reporter);
     let (raw, _) = decode_what_is_valid::<RawHandler>(&shared, &path, &[], reporter);
-    let when = raw.as_ref().and_then(|raw| raw.when.clone());
+    let when = match &raw {
+        Some(raw) => raw.when.clone(),
+        // other keys are missing, and it is checked all the same
+        None => value.get("when").and_then(Value::as_str).map(str::to_owned),
+    };
     let takes_when = Cell::new(false);
     let section = Section {
         name,
@@ -185,7 +189,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
         }
     });
     let Some(raw) = raw else {
-        check_what_is_there(value, &path, takes_when.get(), context);
+        check_what_is_there(value, &path, context);
         return None;
     };
     let emits = match value.get("emit").and_then(Value::as_str) {
@@ -220,25 +224,20 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
 }
 
 /// Reports what is wrong with the keys of a handler that lacks others.
-fn check_what_is_there(value: &Value, path: &KeyPath, takes_when: bool, context: Context<'_>) {
-    let Context {
-        components,
-        reporter,
-        ..
-    } = context;
+fn check_what_is_there(value: &Value, path: &KeyPath, context: Context<'_>) {
+    let reporter = context.reporter;
     let texts = |key: &str| OneOrMany::deserialize(value.get(key)?).ok();
-    let text = |key: &str| value.get(key).and_then(Value::as_str);
     if let Some(on) = texts("on") {
         patterns(&on, &path.key("on"), reporter);
     }
     if let Some(to) = texts("to") {
         targets(&to, &path.key("to"), context);
     }
-    event_key(text("key"), &path.key("key"), reporter);
-    if let Some(when) = text("when").filter(|_| !takes_when) {
-        let (at, check) = (path.key("when"), components.check_expression);
-        Expression::check(when.to_owned(), at, Purpose::Condition, check, reporter);
-    }
+    event_key(
+        value.get("key").and_then(Value::as_str),
+        &path.key("key"),
+        reporter,
+    );
 }
 
 fn patterns(on: &OneOrMany, path: &KeyPath, reporter: &Reporter) -> Option<Vec<TypePattern>> {

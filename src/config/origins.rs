@@ -11,7 +11,7 @@ use super::path::{KeyPath, Step};
 const MASK: &str = "***";
 
 /// Shorter values (`4`, `yes`) are no secrets, and masking them would tear holes into the rest of a message.
-const MIN_MASKED: usize = 4;
+pub(crate) const MIN_MASKED: usize = 4;
 
 /// One config file's name and text, shared by all that points into it.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct SourceFile {
 #[derive(Debug, Default)]
 pub(crate) struct FileSecrets {
     pub(crate) spans: Vec<Span>,
-    /// Lines of secrets that go on over several.
+    /// Words of secrets that may go on over several lines.
     pub(crate) texts: Vec<String>,
 }
 

@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::{
     layers::Layer,
-    origins::{FileSecrets, Origin, OriginChildren, OriginNode, Origins, SourceFile, Span},
+    origins::{
+        FileSecrets, MIN_MASKED, Origin, OriginChildren, OriginNode, Origins, SourceFile, Span,
+    },
     path::{KeyPath, Step},
     schema::{SchemaAt, Schemas},
 };
@@ -64,6 +66,10 @@ impl Place<'_> {
         }
     }
 
+    fn is_known_secret(self) -> bool {
+        self.own.is_some_and(SchemaAt::is_secret)
+    }
+
     /// What nobody knows may be a misspelt key with a secret below it.
     fn is_secret(self) -> bool {
         match (self.own, self.shared) {
@@ -112,7 +118,9 @@ impl Search {
         match (&node.children, &node.origin) {
             (OriginChildren::Map(map), _) => {
                 for (key, node) in map {
-                    if let (true, Origin::File { file, key, .. }) = (at.is_secret(), &node.origin) {
+                    if let (true, Origin::File { file, key, .. }) =
+                        (at.is_known_secret(), &node.origin)
+                    {
                         key.iter().for_each(|key| self.hide(file, *key));
                     }
                     self.spans(node, at.step(&Step::Key(key.clone())));
@@ -137,11 +145,13 @@ impl Search {
     }
 
     fn finish(self, origins: &mut Origins) {
-        // what goes on over several lines is found by its text
-        let several = self.found.iter().filter(|(_, text)| text.contains('\n'));
-        let lines = several.flat_map(|(_, text)| text.lines().map(str::trim));
-        let texts: Vec<String> = lines
-            .filter(|line| !line.is_empty())
+        // what may go on over several lines is found by its words
+        let words = self.found.iter().flat_map(|(_, text)| {
+            let words = text.split_whitespace();
+            words.filter(|word| text.len() > word.len() && !SCHEMES.contains(word))
+        });
+        let texts: Vec<String> = words
+            .filter(|word| word.len() >= MIN_MASKED)
             .map(str::to_owned)
             .collect();
         for (file, mut secrets) in self.by_file.into_values() {
