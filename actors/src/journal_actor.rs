@@ -174,7 +174,7 @@ impl JournalActor {
                 if self.spec.registry.journal.set_full(true) {
                     tracing::error!(reason, "the journal has no room, and accepts nothing");
                 }
-                if acceptance::is_refusable(batch) {
+                if acceptance::is_refusable(batch) || self.spec.registry.is_stopped_and_idle() {
                     self.spec.registry.journal.refused.add(batch.len());
                     acceptance::reject(batch, Admission::Full);
                     drop(deliver.settle());

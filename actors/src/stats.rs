@@ -126,6 +126,11 @@ impl Registry {
         drained.await.ok()
     }
 
+    /// Whether the process is to stop and nothing is in flight, so that nothing will make room any more.
+    pub(crate) fn is_stopped_and_idle(&self) -> bool {
+        self.drain_deadline.get().is_some() && self.in_flight.get() == 0
+    }
+
     /// Whether no source takes in any more: what waits now for better times waits in vain.
     pub(crate) fn is_input_over(&self) -> bool {
         self.ended_sources.load(Ordering::Acquire) >= self.source_count()

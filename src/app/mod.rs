@@ -173,6 +173,9 @@ impl Undone {
 impl fmt::Display for Undone {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kept, lost } = self;
+        if self.is_nothing() {
+            return formatter.write_str("of the accepted events none is unfinished");
+        }
         write!(formatter, "{} events unfinished, ", kept + lost)?;
         match (kept, lost) {
             (0, _) => write!(formatter, "none of them kept (durability: none)"),

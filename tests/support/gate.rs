@@ -45,6 +45,11 @@ impl Gate {
         self.state.opened.notify_all();
     }
 
+    /// Holds all answers back again.
+    pub(crate) fn close(&self) {
+        *self.state.is_open.lock().expect("no panic inside") = false;
+    }
+
     /// Requests that have come.
     pub(crate) fn asked(&self) -> usize {
         self.state.asked.load(Ordering::Acquire)
