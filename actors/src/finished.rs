@@ -88,7 +88,7 @@ impl Finished {
             let mut taken: Vec<_> = ranges.iter().filter(|range| range.end > start).collect();
             taken.sort_by_key(|range| range.start);
             for range in taken {
-                kept.insert(start..range.start.clamp(start, whole.end));
+                kept.insert(start..range.start.min(whole.end));
                 start = start.max(range.end);
             }
             kept.insert(start..whole.end);

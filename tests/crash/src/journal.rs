@@ -87,7 +87,9 @@ impl Journal {
             return Ok(None);
         }
         let mut command = Command::new(&self.binary);
-        command.args(["journal", "verify"]).arg(&self.data);
+        command
+            .args(["journal", "verify", "--data-dir"])
+            .arg(&self.data);
         let output = command.stdin(Stdio::null()).output()?;
         if output.status.success() {
             return Ok(None);
