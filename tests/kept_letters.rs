@@ -56,8 +56,10 @@ impl Running {
     /// Waits until so many of this process's events are finished.
     fn finished(&mut self, count: usize) {
         let admin = self.admin;
-        self.process.until("the events' end", || {
-            Metrics::of(admin).source("finished", "in") == count as f64
+        self.process.until("the events' end, written down", || {
+            let metrics = Metrics::of(admin);
+            metrics.source("finished", "in") == count as f64
+                && metrics.get("veltrix_journal_finished") >= count as f64
         });
     }
 
