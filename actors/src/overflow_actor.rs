@@ -154,7 +154,7 @@ impl OverflowActor {
             Err(JournalRefusal::Full(reason)) => {
                 if !std::mem::replace(&mut self.is_full, true) {
                     let sink = &*self.spec.sink;
-                    tracing::error!(
+                    tracing::warn!(
                         sink,
                         reason,
                         "no room for the sink's overflow, its senders wait"
