@@ -1,5 +1,6 @@
 //! A corpus of broken configs: the real binary refuses each with exactly the text beside it, and does nothing else.
 //!
+//! A folder is a config of several files, over which the variables of its file `environment` are laid.
 //! `VELTRIX_UPDATE_CORPUS=1 cargo nextest run -p veltrix --test config_corpus` writes the texts anew; read what has changed.
 
 use std::collections::BTreeSet;
@@ -29,50 +30,88 @@ fn is_expectation(path: &&PathBuf) -> bool {
         .is_some_and(|extension| extension == "expected")
 }
 
-/// Runs a command on the config in a folder of its own, where a file lies that everybody may read: the exit code, what was printed
-/// on both streams, and what was made in the folder.
-fn outcome(config: &Path, arguments: &[&str]) -> (Option<i32>, String, String, Vec<String>) {
+/// What a command did.
+struct Outcome {
+    code: Option<i32>,
+    output: String,
+    log: String,
+    /// The names of what is new in the folder that it ran in.
+    made: BTreeSet<String>,
+}
+
+/// Runs a command on the config in a folder of its own, where a file lies that everybody may read.
+fn outcome(config: &Path, arguments: &[&str]) -> Outcome {
     let folder = tempfile::tempdir().expect("a folder");
-    let name = config
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("a name");
-    std::fs::copy(config, folder.path().join(name)).expect("a copy");
+    let name = config.file_name().expect("a name");
+    let variables = put(config, &folder.path().join(name));
     let loose = folder.path().join("loose");
     std::fs::write(&loose, "canary").expect("a file");
     std::fs::set_permissions(&loose, PermissionsExt::from_mode(0o644)).expect("permissions");
+    let before = names_below(folder.path());
     let output = Command::new(env!("CARGO_BIN_EXE_veltrix"))
         .args(arguments)
-        .args(["-c", name])
+        .arg("-c")
+        .arg(name)
         .current_dir(folder.path())
         .env_remove("VELTRIX_CONFIG")
+        .envs(variables)
         .output()
         .expect("the binary");
-    let entries = std::fs::read_dir(folder.path()).expect("the folder");
-    let made = entries
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .filter(|entry| entry != name && entry != "loose")
-        .collect();
+    let after = names_below(folder.path());
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-        made,
-    )
+    Outcome {
+        code: output.status.code(),
+        output: text(output.stdout),
+        log: text(output.stderr),
+        made: after.difference(&before).cloned().collect(),
+    }
+}
+
+/// Copies a file, or a folder of files; returns the variables that come with it.
+fn put(config: &Path, copy: &Path) -> Vec<(String, String)> {
+    if config.is_file() {
+        std::fs::copy(config, copy).expect("a copy");
+        return Vec::new();
+    }
+    std::fs::create_dir(copy).expect("a folder");
+    let mut variables = Vec::new();
+    for entry in std::fs::read_dir(config).expect("a folder") {
+        let entry = entry.expect("an entry");
+        if entry.file_name() == "environment" {
+            let text = std::fs::read_to_string(entry.path()).expect("text");
+            let lines = text
+                .lines()
+                .map(|line| line.split_once('=').expect("a variable"));
+            variables.extend(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        } else {
+            std::fs::copy(entry.path(), copy.join(entry.file_name())).expect("a copy");
+        }
+    }
+    variables
+}
+
+fn names_below(folder: &Path) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            names.extend(names_below(&path));
+        }
+        names.insert(path.display().to_string());
+    }
+    names
 }
 
 /// What is wrong with how one config is refused.
 fn check(config: &Path, is_update: bool) -> Option<String> {
     let beside = config.with_extension("expected");
     let name = config.display();
-    let (code, text, log, made) = outcome(config, &["validate", "--deny-warnings"]);
+    let Outcome {
+        code,
+        output: text,
+        log,
+        made,
+    } = outcome(config, &["validate", "--deny-warnings"]);
     if code != Some(BAD_CONFIG) || !log.is_empty() || !made.is_empty() {
         return Some(format!(
             "{name}: validate: {code:?}, made {made:?}, said {text}{log}"
@@ -89,7 +128,12 @@ fn check(config: &Path, is_update: bool) -> Option<String> {
         // it would run
         return None;
     }
-    let (code, output, log, made) = outcome(config, &["run"]);
+    let Outcome {
+        code,
+        output,
+        log,
+        made,
+    } = outcome(config, &["run"]);
     let is_refused = code == Some(BAD_CONFIG) && output.is_empty() && made.is_empty();
     // not a line of log before or after it: nothing has been started
     (!is_refused || log != expected)

@@ -25,18 +25,19 @@ pub(crate) fn parse(file: &Arc<SourceFile>) -> (Option<Node>, Vec<Problem>) {
             });
             let text = error.to_string();
             let message = text.split(" at line ").next().unwrap_or_default();
-            let is_comma = matches!(message, "key must be a string" | "trailing comma");
-            let help = is_comma.then(|| {
-                "keys stand in double quotes, and no comma follows the last entry".to_owned()
-            });
-            (
-                None,
-                vec![Problem::at(
-                    location,
-                    format!("not valid JSON: {message}"),
-                    help,
-                )],
-            )
+            let help = match message {
+                "key must be a string" | "trailing comma" => {
+                    Some("keys stand in double quotes, and no comma follows the last entry")
+                }
+                "EOF while parsing an object" => Some("a `}` is missing"),
+                "EOF while parsing a list" => Some("a `]` is missing"),
+                "EOF while parsing a string" => Some("a `\"` is missing"),
+                _ => None,
+            };
+            let message = message.replace("EOF while parsing", "the file ends within");
+            let message = format!("not valid JSON: {message}");
+            let problem = Problem::at(location, message, help.map(str::to_owned));
+            (None, vec![problem])
         }
     }
 }

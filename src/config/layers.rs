@@ -140,7 +140,10 @@ fn file_layer(node: Node, file: &Arc<SourceFile>, problems: &mut Problems) -> Op
             || entry.key.is_empty()
         {
             let message = format!("unknown key `{}`", entry.key);
-            problems.push(Problem::at(location(entry.key_span), message, None));
+            let help = entry.key.split_once('.').map(|(section, rest)| {
+                format!("a dot does not reach into a section; write `{section}: {{ {rest}: ... }}`")
+            });
+            problems.push(Problem::at(location(entry.key_span), message, help));
         } else if !matches!(entry.value.kind, NodeKind::Scalar(Scalar::Null)) {
             kept.push(entry);
         }

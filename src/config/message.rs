@@ -1,6 +1,10 @@
 //! Says in the config's words what serde says in Rust's.
 
-use super::{path::KeyPath, problems::Reporter, suggest};
+use super::{
+    path::{KeyPath, Step},
+    problems::Reporter,
+    suggest,
+};
 
 /// An error text of serde, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -162,9 +166,10 @@ pub(crate) fn wrong_value(reporter: &Reporter, path: &KeyPath, wrong: &Wrong) {
             ),
             None,
         ),
-        Wrong::Kind { expected, found } => {
-            (format!("`{path}` must be {expected}, not {found}"), None)
-        }
+        Wrong::Kind { expected, found } => (
+            format!("`{path}` must be {expected}, not {found}"),
+            quoted_expression(path, found),
+        ),
         Wrong::UnknownChoice { found, valid } => {
             let valid: Vec<&str> = valid.iter().map(String::as_str).collect();
             let found = if secret { "***" } else { found };
@@ -176,6 +181,20 @@ pub(crate) fn wrong_value(reporter: &Reporter, path: &KeyPath, wrong: &Wrong) {
         Wrong::Told(text) => (format!("`{path}`: {text}"), None),
     };
     reporter.value(path, message, help);
+}
+
+/// The way out for a number or a bool in the place of an expression, where `5` would be a valid one.
+fn quoted_expression(path: &KeyPath, found: &str) -> Option<String> {
+    let is_key = |step: Option<&Step>, names: &[&str]| match step {
+        Some(Step::Key(key)) => names.contains(&key.as_str()),
+        _ => false,
+    };
+    let steps = path.steps();
+    let above = steps.len().checked_sub(2).and_then(|at| steps.get(at));
+    let is_expression = is_key(steps.last(), &["when"]) || is_key(above, &["set", "envelope"]);
+    let value = found.strip_prefix("the number ").unwrap_or(found);
+    let is_plain = value != found || matches!(found, "true" | "false");
+    (is_expression && is_plain).then(|| format!("an expression is a text: `\"{value}\"`"))
 }
 
 #[cfg(test)]

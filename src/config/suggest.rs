@@ -20,12 +20,13 @@ pub(crate) fn nearest<'a>(
 
 /// The help of an unknown name: the nearest candidate if there is one, then all.
 pub(crate) fn help(wrong: &str, noun: &str, candidates: &[&str]) -> String {
-    let valid = if candidates.is_empty() {
-        format!("there are no {noun}")
-    } else {
-        format!("{noun} are {}", list(candidates))
+    let valid = match candidates {
+        [] => format!("there are no {noun}"),
+        [one] => format!("there is only `{one}`"),
+        many => format!("{noun} are {}", list(many)),
     };
     match nearest(wrong, candidates.iter().copied()) {
+        Some(only) if candidates.len() == 1 => format!("did you mean `{only}`?"),
         Some(candidate) => format!("did you mean `{candidate}`? {valid}"),
         None => valid,
     }

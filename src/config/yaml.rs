@@ -13,6 +13,22 @@ use super::{
     problems::Problem,
 };
 
+/// What most often is behind a parser's words.
+const HINTS: [(&str, &str); 6] = [
+    ("',' or '}'", "a `{` is not closed, or a comma is missing"),
+    ("',' or ']'", "a `[` is not closed, or a comma is missing"),
+    ("scanning a quoted scalar", "a quote is not closed"),
+    (
+        "unknown anchor",
+        "`&name` must come before the `*name` that repeats it",
+    ),
+    ("tabs disallowed", "indent by spaces"),
+    (
+        "did not find expected key",
+        "entries of one mapping begin in one column",
+    ),
+];
+
 /// Parses a file of one document. Every duplicate key is a problem of its own; a syntax error is the last one.
 pub(crate) fn parse(file: &Arc<SourceFile>) -> (Option<Node>, Vec<Problem>) {
     parse_text(file, &file.text)
@@ -308,10 +324,11 @@ impl<'a> Builder<'a> {
     }
 
     fn syntax_error(&self, error: &ScanError) -> Box<Problem> {
+        let hint = HINTS.iter().find(|(of, _)| error.info().contains(of));
         self.error(
             *error.marker(),
             &format!("not valid YAML: {}", error.info()),
-            None,
+            hint.map(|(_, hint)| (*hint).to_owned()),
         )
     }
 

@@ -319,7 +319,7 @@ impl<'c> Lowering<'c> {
             Scope::Event => {
                 "type, id, source, subject, time, data, and extension attributes (lowercase letters and digits, no fields)"
             }
-            Scope::Line => "line",
+            Scope::Line => "line and its members, such as line.kind",
         };
         self.error_at(
             chain.root_id,

@@ -80,6 +80,9 @@ fn parse_url(text: &str) -> Result<Url, String> {
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err("a URL has no spaces; write `%20` for one".to_owned());
     }
+    if !text.contains("://") {
+        return Err("a URL begins with its scheme: `http://host:port/path`".to_owned());
+    }
     let url = Url::parse(text)
         .map_err(|error| format!("this is not a URL ({error}); write `http://host:port/path`"))?;
     if !matches!(url.scheme(), "http" | "https") {

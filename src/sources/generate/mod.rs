@@ -64,10 +64,9 @@ pub(crate) fn prepare(
     if let Rate::PerSecond(rate) = options.rate
         && !(rate > 0.0 && rate <= 1e9)
     {
-        problem(
-            "rate",
-            "must be more than 0 and at most 1000000000, or `max`",
-        );
+        let message =
+            format!("`{rate}` is no rate: give more than 0 and at most 1000000000, or `max`");
+        problem("rate", &message);
     }
     if options.types.contains_key("") {
         problem("types", "an event type may not be empty");

@@ -161,19 +161,18 @@ fn check(options: &HttpOptions, problems: &mut Vec<Problem>) {
             problems.push((key.to_owned(), message.to_owned()));
         }
     };
-    let has_odd_character = options
-        .path
-        .contains(|c: char| !c.is_ascii_graphic() || "?#".contains(c));
+    let path = &options.path;
+    let has_odd_character = path.contains(|c: char| !c.is_ascii_graphic() || "?#".contains(c));
     refuse_if(
-        !options.path.starts_with('/') || has_odd_character,
+        !path.starts_with('/') || has_odd_character,
         "path",
-        "must start with `/` and have neither spaces nor `?` or `#`",
+        &format!("`{path}` is no path: it begins with `/`, and has neither spaces nor `?` or `#`"),
     );
     let is_empty = options
         .auth
         .as_ref()
         .is_some_and(|auth| auth.bearer.is_empty());
-    refuse_if(is_empty, "auth.bearer", "may not be empty");
+    refuse_if(is_empty, "auth.bearer", "a token may not be empty");
     refuse_if(
         options.max_body.0 == 0,
         "max_body",
@@ -197,10 +196,11 @@ fn check(options: &HttpOptions, problems: &mut Vec<Problem>) {
         "max_connections",
         "`0` would accept nothing, give 1 or more",
     );
+    let threads = options.threads;
     refuse_if(
-        !(1..=64).contains(&options.threads),
+        !(1..=64).contains(&threads),
         "threads",
-        "give 1 to 64",
+        &format!("`{threads}` is not in 1 to 64"),
     );
     refuse_if(
         options.rate_limit == Some(0),
