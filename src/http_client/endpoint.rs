@@ -155,8 +155,16 @@ mod tests {
     #[test]
     fn a_password_belongs_into_the_headers() {
         assert!(problems("http://u:p@h/", "{}")[0].1.contains("`headers`"));
-        assert!(problems("h:80", "{}")[0].1.contains("not known"));
-        assert!(problems("/x", "{}")[0].1.contains("not a URL"));
+    }
+
+    #[test]
+    fn what_is_no_url_is_told_what_is_missing() {
+        for url in ["h:80", "/x", "http:h"] {
+            let problem = &problems(url, "{}")[0].1;
+            assert!(problem.contains("begins with its scheme"), "{problem}");
+        }
+        assert!(problems("ftp://h/", "{}")[0].1.contains("not known"));
+        assert!(problems("http://h:x/", "{}")[0].1.contains("not a URL"));
     }
 
     #[test]
