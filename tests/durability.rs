@@ -161,6 +161,50 @@ fn a_journal_of_a_source_that_is_gone_is_emptied_all_the_same() {
     assert_eq!(ended.source("in")["finished"], 1);
 }
 
+/// A sink is down while `count` events are accepted: nothing of the journal waits for it, so that the next process gives them
+/// to that sink only.
+fn assert_nothing_waits_for_a_sink_that_is_down(count: u32) {
+    let (folder, gate) = (Folder::new(), Gate::closed());
+    let config = config(&folder, &gate);
+    let mut process = Process::start(&config);
+    let (http, admin) = (process.address("in"), process.admin());
+    post_all(http, 0..count);
+    process.until("all is written down as finished", || {
+        Metrics::of(admin).get("veltrix_journal_finished") == f64::from(count)
+    });
+    assert_eq!(Metrics::of(admin).sink("delivered", "slow"), 0.0);
+    process.signal(Signal::KILL);
+    process.wait();
+
+    let receiver = HttpReceiver::start();
+    let url = format!("http://{}/", receiver.address);
+    let mut process = Process::start(&config.replace(&gate.url(), &url));
+    let admin = process.admin();
+    process.until("the sink has everything", || {
+        Metrics::of(admin).sink("delivered", "slow") == f64::from(count)
+    });
+    process.stop().assert_drained();
+    let received = receiver.rest();
+    let received: Vec<u32> = received
+        .iter()
+        .flat_map(|request| ids_of(&request.body))
+        .collect();
+    assert_eq!(received, (0..count).collect::<Vec<_>>());
+    let other = ids(&folder.lines("out"));
+    let expected: Vec<String> = (0..count).map(|id| id.to_string()).collect();
+    assert_eq!(other, expected);
+}
+
+#[test]
+fn a_sink_that_is_down_pins_nothing_of_the_journal() {
+    assert_nothing_waits_for_a_sink_that_is_down(20_000);
+}
+
+#[test]
+fn a_sink_that_is_down_pins_nothing_even_if_few_events_come() {
+    assert_nothing_waits_for_a_sink_that_is_down(3);
+}
+
 /// The ids of a batch.
 fn ids_of(body: &[u8]) -> Vec<u32> {
     let events: Vec<serde_json::Value> = serde_json::from_slice(body).expect("a batch");

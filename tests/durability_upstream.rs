@@ -198,6 +198,37 @@ fn a_file_is_read_on_past_a_slow_sink_and_a_kill_meanwhile_keeps_its_order() {
 }
 
 #[test]
+fn a_sink_that_is_down_does_not_hold_the_cursor_back() {
+    for count in [20_000, 3] {
+        let folder = Folder::new();
+        let gate = Gate::closed();
+        append(&folder, "a.ndjson", 0..count);
+        let bytes = std::fs::metadata(folder.path("in/a.ndjson")).expect("a file");
+        let end = format!("\"offset\":{}", bytes.len());
+        let mut process = Process::start(&config(&folder, true, &gate.url()));
+        process.until("the cursor is at the end of the file", || {
+            let slots = (0..3).map(|slot| folder.path(&format!("data/cursors/in/{slot}")));
+            slots
+                .filter_map(|slot| std::fs::read(slot).ok())
+                .any(|stored| String::from_utf8_lossy(&stored).contains(&end))
+        });
+        let admin = process.admin();
+        assert_eq!(Metrics::of(admin).sink("delivered", "slow"), 0.0);
+        process.signal(Signal::KILL);
+        process.wait();
+
+        let receiver = HttpReceiver::start();
+        let url = format!("http://{}/", receiver.address);
+        let ended = Process::start(&config(&folder, false, &url)).wait();
+        ended.assert_drained();
+        assert_eq!(ended.source("in")["accepted"], 0);
+        assert_eq!(assert_complete(delivered(&folder), count), 0);
+        let received = received(&receiver).into_iter();
+        assert_eq!(assert_complete(received, count), 0);
+    }
+}
+
+#[test]
 fn a_damaged_cursor_is_told_and_everything_is_read_again() {
     let (folder, gate) = (Folder::new(), Gate::closed());
     gate.open();

@@ -291,11 +291,10 @@ impl AsyncSinkActor {
         for (held, index) in &events.events {
             let batch = held.batch();
             let record = batch.records()[*index];
-            let (arena, origin) = (batch.arena(record.arena), batch.origin(record.origin));
+            let (arena, origin) = (batch.arena(record.arena), held.give_up(*index));
             let failure = self.spec.failure(attempts.clone());
             self.dead_letters
-                .push_failed(record, arena, origin, failure, None);
-            held.end(*index..index + 1);
+                .push_failed(record, arena, &origin, failure, None);
         }
         self.stats.refuse(events.len());
         self.dead_letters.flush();
@@ -318,9 +317,7 @@ fn complete(events: &Consignment) {
         .chunk_by(|(a, at), (b, next)| Rc::ptr_eq(a, b) && at + 1 == *next)
     {
         let (held, first) = &run[0];
-        let delivered = *first..first + run.len();
-        held.batch().complete_range(delivered.clone());
-        held.end(delivered);
+        held.complete(*first..first + run.len());
     }
 }
 

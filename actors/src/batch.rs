@@ -131,8 +131,7 @@ impl EventBatch {
     /// If `range` reaches past [`EventBatch::len`].
     pub fn complete_range(&self, range: std::ops::Range<usize>) {
         for run in self.records[range].chunk_by(|a, b| a.origin == b.origin) {
-            let done = i64::try_from(run.len()).expect("a batch holds few events");
-            self.origins[usize::from(run[0].origin)].add(-done);
+            self.origins[usize::from(run[0].origin)].complete(run.len());
         }
     }
 

@@ -239,9 +239,7 @@ impl Inlet {
         let is_it = |sent: &Sent| Arc::ptr_eq(&sent.shipment, shipment);
         // Nearly always the first: only sinks with several slots finish out of order.
         let index = state.window.iter().position(is_it)?;
-        let sent = state.window.remove(index)?;
-        sent.shipment.settle();
-        Some(sent.custody)
+        state.window.remove(index).map(|sent| sent.custody)
     }
 
     /// What is not settled, in order.

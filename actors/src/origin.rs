@@ -101,7 +101,7 @@ impl Origin {
 
     /// An origin of results that stand for pieces of other origins.
     pub(crate) fn of_results(events: usize, parents: Vec<(Arc<Origin>, i64)>) -> Arc<Self> {
-        let is_durable = parents.iter().all(|(parent, _)| parent.is_durable);
+        let is_durable = parents.iter().any(|(parent, _)| parent.is_durable);
         Self::new(events, Whose::Parents(parents), is_durable)
     }
 
@@ -126,7 +126,7 @@ impl Origin {
         }
     }
 
-    /// Whether something keeps the events when the process dies.
+    /// Whether something keeps the events when the process dies, or some of what they stand for.
     pub(crate) fn is_durable(&self) -> bool {
         self.is_durable
     }
@@ -209,6 +209,11 @@ impl Origin {
             self.pieces.store(0, Ordering::Release);
             intake.source.let_go(intake.bytes);
         }
+    }
+
+    /// So many pieces are finished.
+    pub(crate) fn complete(&self, pieces: usize) {
+        self.add(-signed(pieces));
     }
 
     /// Adds pieces, or takes finished ones off.

@@ -183,11 +183,14 @@ impl Outlet {
             return self.credits.are_left_or_wanted() && self.send_first();
         };
         let mut state = spillway.lock();
-        if !state.is_spilling {
+        let is_durable = self.is_first_durable();
+        if !state.is_spilling || !is_durable {
+            // What nothing keeps waits for the sink itself: it is of other sources than what is in the log.
             if self.credits.are_left_or_wanted() {
                 return self.send_first();
             }
-            if self.has_room() || !self.is_first_durable() {
+            if self.has_room() || !is_durable {
+                state.wait(&self.credits);
                 return false;
             }
             tracing::info!(
@@ -196,22 +199,17 @@ impl Outlet {
             );
             state.begin(self.inlet.window());
         }
-        if !self.is_first_durable() {
-            // Nothing keeps these: they wait for the sink itself.
-            state.wait(&self.credits);
-            return false;
-        }
         self.spill_credits.are_left_or_wanted() && self.spill_first(&spillway)
     }
 
-    /// Whether something keeps the first parcel's events when the process dies.
+    /// Whether something keeps one of the first parcel's events when the process dies.
     fn is_first_durable(&self) -> bool {
         let mut origins = self
             .parcels
             .front()
             .into_iter()
             .flat_map(|first| first.batch.origins());
-        origins.all(|origin| origin.is_durable())
+        origins.any(|origin| origin.is_durable())
     }
 
     fn parcel_for(&mut self, bytes: usize) -> &mut Parcel {

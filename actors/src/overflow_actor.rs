@@ -9,44 +9,20 @@ use std::time::Duration;
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
 
-use crate::cursor::{CURSOR_INTERVAL, Cursor};
-use crate::journal::{JournalFactory, JournalRefusal};
-use crate::mailbox::{Deliver, Inlet, OutletReady, Turn};
-use crate::memory::MemoryBudget;
+use crate::cursor::CURSOR_INTERVAL;
+use crate::journal::JournalRefusal;
+use crate::mailbox::{Deliver, OutletReady, Turn};
 use crate::outlet::Outlet;
-use crate::overflow_log::OpenLog;
-use crate::read_back::{READS_PER_TURN_MAX, ReadBack, UNREADABLE};
-use crate::shipment::Shipment;
+use crate::overflow_log::{OpenLog, OverflowSpec};
+use crate::read_back::{READS_PER_TURN_MAX, UNREADABLE};
+use crate::shadows::Shadows;
 use crate::sink_stats::SinkStats;
 use crate::source_stats::SourceStats;
-use crate::spillway::Spillway;
-use crate::stats::Registry;
+use crate::standstill::{LOOK_INTERVAL, Standstill};
 use crate::supervision::{Lifeline, StartError, Stop};
-use crate::types::{TypeCache, TypeTable};
 
 /// How often a full disk is tried again.
 const FULL_DISK_INTERVAL: Duration = Duration::from_millis(250);
-
-/// What the overflow log of a sink is started with.
-#[derive(Clone)]
-pub struct OverflowSpec {
-    /// The sink's name.
-    pub sink: Arc<str>,
-    /// Opens the log.
-    pub factory: Arc<dyn JournalFactory>,
-    /// By which it is told apart whether events come here.
-    pub spillway: Arc<Spillway>,
-    /// Where the sink takes events in.
-    pub target: Arc<Inlet>,
-    /// The interned types.
-    pub types: Arc<TypeTable>,
-    /// Charged with what is read back.
-    pub budget: Arc<MemoryBudget>,
-    /// Bytes that may wait for the sink; beyond, its senders wait.
-    pub bytes_max: u64,
-    /// The counts.
-    pub registry: Arc<Registry>,
-}
 
 /// Stores events for one sink. There is one for the process's life, as of the journal.
 pub struct OverflowActor {
@@ -58,7 +34,8 @@ pub struct OverflowActor {
     /// What is in the log, for the count of what is in flight.
     stored: Arc<SourceStats>,
     /// What is to be stored before anything else, though the sink has it in its window.
-    shadows: VecDeque<Arc<Shipment>>,
+    shadows: Shadows,
+    standstill: Standstill,
     /// Written, and not synced yet.
     group: Vec<(Deliver, u64)>,
     /// What found no room on the disk and waits for it, in order.
@@ -87,12 +64,14 @@ impl OverflowActor {
     /// The actor of a log that is opened when it is needed.
     pub(crate) fn new(spec: OverflowSpec, lifeline: Lifeline, ctx: &Context<Self>) -> Self {
         let owner = ctx.address().recipient();
+        let stored = spec.registry.unnamed_source();
         Self {
             log: None,
             outlet: Outlet::new(spec.target.clone(), owner, 0, &spec.registry, None),
             sink: spec.registry.sink(&spec.sink),
-            stored: spec.registry.unnamed_source(),
-            shadows: VecDeque::new(),
+            shadows: Shadows::new(stored.clone()),
+            standstill: Standstill::default(),
+            stored,
             group: Vec::new(),
             waiting: VecDeque::new(),
             is_full: false,
@@ -111,11 +90,8 @@ impl OverflowActor {
         if self.log.is_some() {
             return Ok(());
         }
-        let (journal, finished) = self.spec.factory.open()?;
-        let types = TypeCache::new(self.spec.types.clone());
-        let budget = self.spec.budget.clone();
-        let read_back = ReadBack::new(finished.clone(), journal.end(), types, budget);
-        let left = usize::try_from(read_back.left()).unwrap_or(usize::MAX);
+        let log = OpenLog::open(&self.spec)?;
+        let left = usize::try_from(log.read_back.left()).unwrap_or(usize::MAX);
         if left > 0 {
             let sink = &*self.spec.sink;
             tracing::info!(
@@ -128,11 +104,7 @@ impl OverflowActor {
             self.sink.overflow.add(signed(left));
             self.spec.spillway.begin();
         }
-        self.log = Some(OpenLog {
-            journal,
-            read_back,
-            cursor: Cursor::new(finished),
-        });
+        self.log = Some(log);
         ctx.run_interval(CURSOR_INTERVAL, |actor, ctx| actor.persist(false, ctx));
         Ok(())
     }
@@ -147,19 +119,10 @@ impl OverflowActor {
             Ok(first) => {
                 self.is_full = false;
                 self.group.push((deliver, first));
-                if !std::mem::replace(&mut self.is_commit_due, true) {
-                    ctx.notify(Commit);
-                }
+                self.commit_soon(ctx);
             }
             Err(JournalRefusal::Full(reason)) => {
-                if !std::mem::replace(&mut self.is_full, true) {
-                    let sink = &*self.spec.sink;
-                    tracing::warn!(
-                        sink,
-                        reason,
-                        "no room for the sink's overflow, its senders wait"
-                    );
-                }
+                self.told_full(&reason);
                 self.waiting.push_back(deliver);
                 ctx.run_later(FULL_DISK_INTERVAL, |actor, ctx| {
                     for deliver in std::mem::take(&mut actor.waiting) {
@@ -171,6 +134,40 @@ impl OverflowActor {
             }
             Err(JournalRefusal::Failed(failure)) => self.fail(&failure.to_string(), ctx),
         }
+    }
+
+    fn told_full(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.is_full, true) {
+            let sink = &*self.spec.sink;
+            tracing::warn!(
+                sink,
+                reason,
+                "no room for the sink's overflow, its senders wait"
+            );
+        }
+    }
+
+    fn commit_soon(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.is_commit_due, true) {
+            ctx.notify(Commit);
+        }
+    }
+
+    /// A sink that stands still gets no more events from its senders, and they do not wait for it, however few they are.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let oldest = self.spec.target.oldest();
+        self.standstill.look(oldest.as_ref());
+        if self.standstill.lasts(oldest.as_ref()) {
+            self.spec.spillway.begin_for(&self.spec.target);
+            match self.write_shadows(ctx) {
+                Ok(()) if self.shadows.are_synced() => {}
+                Ok(()) => self.commit_soon(ctx),
+                // Tried again at the next look.
+                Err(JournalRefusal::Full(reason)) => self.told_full(&reason),
+                Err(JournalRefusal::Failed(failure)) => self.fail(&failure.to_string(), ctx),
+            }
+        }
+        self.go_on(ctx);
     }
 
     /// Without room for the log, what waits goes to the sink from memory, once the log has nothing that comes before it.
@@ -191,22 +188,23 @@ impl OverflowActor {
     }
 
     fn write(&mut self, deliver: &Deliver, ctx: &mut Context<Self>) -> Result<u64, JournalRefusal> {
+        self.write_shadows(ctx)?;
+        let log = self.log.as_mut().expect("the shadows opened it");
+        log.journal.append(&self.spec.sink, deliver.batch())
+    }
+
+    /// Writes what comes before anything else, into a log that has room.
+    fn write_shadows(&mut self, ctx: &mut Context<Self>) -> Result<(), JournalRefusal> {
         // One that cannot be begun now may be once there is room again; nothing of it is lost.
         self.open(ctx)
             .map_err(|error| JournalRefusal::Full(error.to_string()))?;
         let log = self.log.as_mut().expect("it was just opened");
-        self.shadows.extend(self.spec.spillway.take_shadows());
+        self.shadows.add(self.spec.spillway.take_shadows());
         if std::mem::take(&mut self.has_passed) {
-            let shadows = &mut self.shadows;
-            let mut window = self.spec.target.window();
-            window.retain(|one| {
-                !one.has_shadow() && !shadows.iter().any(|known| Arc::ptr_eq(known, one))
-            });
-            shadows.extend(window);
+            self.shadows.add(self.spec.target.window());
         }
         log.check_room(self.spec.bytes_max)?;
-        log.shadow(&self.spec.sink, &mut self.shadows)?;
-        log.journal.append(&self.spec.sink, deliver.batch())
+        self.shadows.write(&self.spec.sink, log)
     }
 
     /// Makes the group durable: its events are done for the inputs that they came from.
@@ -215,6 +213,7 @@ impl OverflowActor {
         if let Err(failure) = log.journal.sync() {
             return self.fail(&failure.to_string(), ctx);
         }
+        self.shadows.complete();
         for (deliver, _) in self.group.drain(..) {
             let events = deliver.batch().len();
             // In this order: nobody may take the process for idle in between.
@@ -278,8 +277,9 @@ impl OverflowActor {
             }
             return;
         }
+        let stands_still = || self.standstill.lasts(self.spec.target.oldest().as_ref());
         let is_idle = self.outlet.is_empty() && self.is_all_stored();
-        if is_idle && self.spec.spillway.end() {
+        if is_idle && !stands_still() && self.spec.spillway.end() {
             tracing::info!(
                 sink = &*self.spec.sink,
                 "the sink's overflow log is empty again"
@@ -288,7 +288,7 @@ impl OverflowActor {
     }
 
     fn is_all_stored(&self) -> bool {
-        self.group.is_empty() && self.waiting.is_empty()
+        self.group.is_empty() && self.waiting.is_empty() && self.shadows.are_synced()
     }
 
     /// The sink has stopped before: what is left is the next process's.
@@ -344,6 +344,7 @@ impl Actor for OverflowActor {
             return self.fail(&error.to_string(), ctx);
         }
         self.lifeline.started();
+        ctx.run_interval(LOOK_INTERVAL, Self::look);
         self.go_on(ctx);
     }
 }

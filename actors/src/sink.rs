@@ -10,6 +10,7 @@ use futures::future::LocalBoxFuture;
 use crate::batch::EventBatch;
 use crate::event::Event;
 use crate::mailbox::Deliver;
+use crate::origin::Origin;
 use crate::shipment::Shipment;
 use crate::supervision::{Backoff, StartError};
 use crate::written::Written;
@@ -205,13 +206,25 @@ impl Held {
         &self.shipment.batch
     }
 
-    /// The sink has delivered these events or given them up.
-    pub(crate) fn end(&self, events: std::ops::Range<usize>) {
-        self.left.set(self.left.get() - events.len());
-        match &self.deliver {
-            Some(deliver) if self.left.get() == 0 => drop(deliver.settle()),
-            // Only a batch that is sent again needs to know.
-            _ => self.shipment.end(events),
+    /// The sink has delivered these events: they are done.
+    pub(crate) fn complete(&self, events: std::ops::Range<usize>) {
+        self.shipment.complete(events.clone());
+        self.leave(events.len());
+    }
+
+    /// The sink has given the event up. Returns whom to tell once it is a dead letter.
+    pub(crate) fn give_up(&self, event: usize) -> Arc<Origin> {
+        let origin = self.shipment.give_up(event);
+        self.leave(1);
+        origin
+    }
+
+    fn leave(&self, events: usize) {
+        self.left.set(self.left.get() - events);
+        if let Some(deliver) = &self.deliver
+            && self.left.get() == 0
+        {
+            drop(deliver.settle());
         }
     }
 }

@@ -172,11 +172,13 @@ impl SinkActor {
         let Appended { deliver, refused } = &mut self.held[at.batch];
         let batch = deliver.batch();
         let record = batch.records()[at.event];
-        let (arena, origin) = (batch.arena(record.arena), batch.origin(record.origin));
+        let (arena, origin) = (
+            batch.arena(record.arena),
+            deliver.shipment().give_up(at.event),
+        );
         self.dead_letters
-            .push_failed(record, arena, origin, failure, None);
+            .push_failed(record, arena, &origin, failure, None);
         self.stats.refuse(1);
-        deliver.shipment().end(at.event..at.event + 1);
         refused.push(at.event..at.event + 1);
         refused.sort_by_key(|events| events.start);
     }
@@ -228,13 +230,13 @@ impl SinkActor {
     fn hand_over(&mut self, ctx: &mut Context<Self>) {
         let mut written = Written::nothing(Arc::clone(&self.stats));
         for Appended { deliver, refused } in self.held.drain(..) {
-            let batch = deliver.batch();
+            let shipment = deliver.shipment();
             let mut from = 0;
             for refused in refused {
-                written.add(batch, from..refused.start);
+                written.add(shipment, from..refused.start);
                 from = refused.end;
             }
-            written.add(batch, from..batch.len());
+            written.add(shipment, from..shipment.batch.len());
             drop(deliver.settle());
         }
         let registry = &self.spec.registry;

@@ -21,7 +21,7 @@ pub(crate) struct State {
     pub(crate) is_spilling: bool,
     /// What the sink had not settled when it began: stored first, so that a crash keeps the order.
     shadows: Vec<Arc<Shipment>>,
-    /// Senders whose events nothing keeps when the process dies: they wait for the sink itself.
+    /// Senders that have gathered events for the sink, and wait for it as long as nothing goes through the log.
     waiting: Vec<Arc<Credits>>,
 }
 
@@ -32,11 +32,12 @@ impl State {
         self.shadows = unsettled;
     }
 
-    /// Has the sender told when the sink takes events again.
+    /// Has the sender told when its events may go through the log.
     pub(crate) fn wait(&mut self, sender: &Arc<Credits>) {
-        if !self.waiting.iter().any(|known| Arc::ptr_eq(known, sender)) {
-            self.waiting.push(Arc::clone(sender));
-        }
+        // Without those that are gone: only the list knows them.
+        self.waiting
+            .retain(|known| Arc::strong_count(known) > 1 && !Arc::ptr_eq(known, sender));
+        self.waiting.push(Arc::clone(sender));
     }
 }
 
@@ -59,6 +60,24 @@ impl Spillway {
         self.lock().begin(Vec::new());
     }
 
+    /// Everything goes through the log from now on, since the sink behind `target` stands still.
+    pub(crate) fn begin_for(&self, target: &Inlet) {
+        let mut state = self.lock();
+        if state.is_spilling {
+            return;
+        }
+        tracing::info!(
+            sink = &*self.sink,
+            "the sink stands still, its events go through its overflow log"
+        );
+        state.begin(target.window());
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for sender in waiting {
+            sender.wake();
+        }
+    }
+
     /// What is to be stored before anything else.
     pub(crate) fn take_shadows(&self) -> Vec<Arc<Shipment>> {
         std::mem::take(&mut self.lock().shadows)
@@ -72,11 +91,6 @@ impl Spillway {
             return false;
         }
         state.is_spilling = false;
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        for sender in waiting {
-            sender.wake();
-        }
         true
     }
 

@@ -12,6 +12,7 @@ use crate::handler::{Handler, HandlerError, Refusal, Reply};
 use crate::memory::MemoryBudget;
 use crate::origin::Origin;
 use crate::output::{Destination, LaneOutput, Output};
+use crate::shipment::Shipment;
 use crate::sink::{Consignment, Held};
 use crate::sink_stats::SinkStats;
 use crate::types::{TypeCache, TypeTable};
@@ -84,10 +85,11 @@ impl Trial {
     /// # Errors
     /// What makes the first bad line no event.
     pub fn written(&mut self, lines: &[&str]) -> Result<(Written, Arc<SinkStats>), EnvelopeError> {
-        let (batch, stats) = (self.batch(lines)?, Arc::new(SinkStats::default()));
-        stats.offer(batch.len());
+        let shipment = Shipment::new(self.batch(lines)?, Vec::new());
+        let (events, stats) = (shipment.batch.len(), Arc::new(SinkStats::default()));
+        stats.offer(events);
         let mut written = Written::nothing(Arc::clone(&stats));
-        written.add(&batch, 0..batch.len());
+        written.add(&shipment, 0..events);
         Ok((written, stats))
     }
 

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::batch::EventBatch;
 use crate::origin::Origin;
+use crate::shipment::Shipment;
 use crate::sink_stats::SinkStats;
 
 /// Events that a sink has written, and that count as delivered and *done* only once it says so.
@@ -33,12 +33,17 @@ impl Written {
     }
 
     /// Adds these events of a batch.
-    pub(crate) fn add(&mut self, batch: &EventBatch, events: Range<usize>) {
+    pub(crate) fn add(&mut self, shipment: &Shipment, events: Range<usize>) {
+        if events.is_empty() {
+            return;
+        }
         self.events += events.len();
+        let (batch, copy) = (&shipment.batch, shipment.end(events.clone()));
         for run in batch.records()[events].chunk_by(|a, b| a.origin == b.origin) {
             self.bytes += run.iter().map(|record| record.line_bytes()).sum::<usize>();
             let pieces = i64::try_from(run.len()).expect("a batch holds few events");
-            self.count(batch.origin(run[0].origin), pieces);
+            let own = batch.origin(run[0].origin);
+            self.count(copy.as_ref().unwrap_or(own), pieces);
         }
     }
 
@@ -92,11 +97,11 @@ impl Drop for Written {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Intake, detached_types};
+    use crate::batch::{EventBatch, Intake, detached_types};
     use crate::memory::MemoryBudget;
     use crate::stats::Registry;
 
-    fn batch(registry: &Registry, budget: &Arc<MemoryBudget>, ids: Range<usize>) -> EventBatch {
+    fn batch(registry: &Registry, budget: &Arc<MemoryBudget>, ids: Range<usize>) -> Shipment {
         let (mut intake, mut types) = (Intake::over(String::new()), detached_types());
         for id in ids {
             let line = format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t"}}"#);
@@ -105,7 +110,7 @@ mod tests {
         let Intake { text, records } = intake;
         let arena = Arc::new(crate::batch::Arena::new(text, budget));
         let origin = Origin::accepted(records.len(), 1, registry.source("s"), None);
-        EventBatch::from_parts(records, arena, origin)
+        Shipment::new(EventBatch::from_parts(records, arena, origin), Vec::new())
     }
 
     #[test]
@@ -118,7 +123,7 @@ mod tests {
         let mut written = Written::nothing(stats.clone());
         written.add(&first, 0..2);
         written.add(&first, 2..6);
-        let bytes = first.bytes() + second.bytes();
+        let bytes = first.batch.bytes() + second.batch.bytes();
         let mut later = Written::nothing(stats.clone());
         later.add(&second, 0..4);
         drop((first, second));

@@ -116,8 +116,7 @@ fn play(
     // A journal that is pinned keeps all that waits.
     let allowed = ground.setup.retain_bytes + 4 * ground.setup.segment_bytes + waiting / 4;
     let mut wrong = Vec::new();
-    // By option: what the sink has in its window when its events begin to overflow still pins it.
-    if outage.checks_rates && journal_bytes > allowed {
+    if journal_bytes > allowed {
         wrong.push(format!(
             "the journal is pinned: {journal_bytes} bytes, at most {allowed}"
         ));
