@@ -86,7 +86,8 @@ fn peak_memory(status: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-fn cpu_time(id: u32) -> anyhow::Result<Duration> {
+/// What all threads of a process have used so far.
+pub(crate) fn cpu_time(id: u32) -> anyhow::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).context("reading the times")?;
     let ticks = cpu_ticks(&stat).with_context(|| format!("no times in `{stat}`"))?;
     let per_second = rustix::param::clock_ticks_per_second();

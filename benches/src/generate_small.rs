@@ -59,6 +59,17 @@ pub(crate) fn write_events(path: &Path, count: u64, seed: u64) -> anyhow::Result
     Ok(bytes)
 }
 
+/// The lines of `count` events.
+pub(crate) fn lines(count: u64, seed: u64) -> anyhow::Result<Vec<String>> {
+    let mut draw = SplitMix64 { state: seed };
+    let line = |number| {
+        let mut line = Vec::new();
+        write_event(&mut line, number, &mut draw)?;
+        Ok(String::from_utf8(line)?)
+    };
+    (1..=count).map(line).collect()
+}
+
 fn write_event(line: &mut Vec<u8>, number: u64, draw: &mut SplitMix64) -> std::io::Result<()> {
     let event_type = TYPES[draw.below(TYPES.len() as u64) as usize];
     let customer = draw.below(CUSTOMERS);

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "figures are this program's output")]
 
 mod child_process;
+mod durable;
 mod feed;
 mod generate_small;
 mod latency;
@@ -38,6 +39,7 @@ enum Command {
     Transport(transport::Options),
     Latency(latency::Options),
     Patterns(patterns::Options),
+    Durable(durable::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -48,5 +50,6 @@ fn main() -> anyhow::Result<()> {
         Command::Transport(options) => transport::run(&options),
         Command::Latency(options) => latency::run(&options),
         Command::Patterns(options) => patterns::run(&options),
+        Command::Durable(options) => durable::run(&options),
     }
 }

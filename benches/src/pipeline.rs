@@ -207,7 +207,7 @@ fn medians(name: &str, events: u64, runs: &[Usage]) -> Medians {
     found
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let upper = values[values.len() / 2];
     let lower = values[(values.len() - 1) / 2];
