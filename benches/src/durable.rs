@@ -29,7 +29,7 @@ const WORKLOADS: [(&str, Load); 3] = [
         "tcp-256",
         Load {
             door: Door::Tcp,
-            clients: 4,
+            clients: 8,
             batch: 256,
         },
     ),

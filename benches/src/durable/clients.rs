@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, LocalSet};
 const ACK_MAX_NS: u64 = 60_000_000_000;
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// Of a TCP connection.
-const BATCHES_UNDER_WAY: usize = 2;
+const BATCHES_UNDER_WAY: usize = 8;
 /// Until a refused request is sent again; its latency goes on.
 const REFUSED_PAUSE: Duration = Duration::from_millis(1);
 
