@@ -4,12 +4,14 @@ mod dead_letters;
 mod graph;
 mod journal;
 mod replay;
+mod run;
 mod schema;
 mod test;
 mod top;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::json;
@@ -24,7 +26,6 @@ use crate::telemetry::{self, LogFormat};
 /// Exit code of a bad config.
 pub(crate) const BAD_CONFIG: u8 = 78;
 
-const FAULTS_REFUSED: &str = "error: faults are configured; pass --allow-faults to run with them\n";
 const WARNINGS_DENIED: &str = "error: warnings are denied (--deny-warnings)\n";
 const FAULTS_NOTED: &str = "note: faults are configured; `veltrix run` needs --allow-faults\n";
 
@@ -54,6 +55,10 @@ enum Command {
         /// Run although the config injects faults.
         #[arg(long)]
         allow_faults: bool,
+
+        /// Take the config over whenever its files change, as SIGHUP does.
+        #[arg(long)]
+        watch: bool,
     },
     /// Print every problem of a config with its place and the valid choices.
     Validate {
@@ -121,27 +126,22 @@ impl OutputFormat {
 
 impl Cli {
     /// Runs the command.
-    pub(crate) fn run(self, components: &Components) -> ExitCode {
+    pub(crate) fn run(self, components: &Arc<Components>) -> ExitCode {
         match self.command {
             Command::Run {
                 config,
                 allow_faults,
+                watch,
             } => {
                 telemetry::start(self.log_format, self.log_level);
-                match load(&config, components, Place::Here) {
-                    Ok((config, _)) if config.faults.is_some() && !allow_faults => {
-                        print(&mut io::stderr(), FAULTS_REFUSED);
-                        ExitCode::from(BAD_CONFIG)
-                    }
-                    Ok((config, warnings)) => {
-                        print(&mut io::stderr(), &warnings.to_string());
-                        ExitCode::from(app::run(config).exit_code())
-                    }
-                    Err(problems) => {
-                        print(&mut io::stderr(), &problems.to_string());
-                        ExitCode::from(BAD_CONFIG)
-                    }
-                }
+                // Before they are read: what changes from here on is seen.
+                let watched = watch.then(|| app::Watched::now(&config.files));
+                run::run(run::Start {
+                    config,
+                    allow_faults,
+                    watched: Mutex::new(watched),
+                    components: components.clone(),
+                })
             }
             Command::Validate {
                 config,

@@ -1,6 +1,7 @@
 //! The façade: the built-in components, what a user's own `main` adds to them, and the command line over both.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use schemars::JsonSchema;
@@ -54,6 +55,6 @@ impl Veltrix {
 
     /// Runs the command line of this process.
     pub fn main(self) -> ExitCode {
-        Cli::parse().run(&self.components)
+        Cli::parse().run(&Arc::new(self.components))
     }
 }

@@ -13,7 +13,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "sevice: {}",
         "v.yaml:3:1: error: unknown key `sevice`",
-        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, `supervision`, `dead_letters`, `journal`, `dedupe`, `faults` and `tests`",
+        "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, `supervision`, `dead_letters`, `journal`, `dedupe`, `reload`, `faults` and `tests`",
     ),
     (
         "dedupe: { window: 2d }",
@@ -21,8 +21,8 @@ const CASES: &[(&str, &str, &str)] = &[
         "make it shorter, or have the journal keep events longer",
     ),
     (
-        "reload: {}",
-        "v.yaml:3:1: error: `reload` is not supported by this version",
+        "reload: { probation: soon }",
+        "v.yaml:3:22: error: `reload.probation`: `soon` is not a duration; write a number with a unit, such as `50ms`, `10s`, `5m`, `1h` or `1h 30m`",
         "",
     ),
     (

@@ -559,7 +559,7 @@ fn warnings_come_with_the_config() {
 
 #[test]
 fn all_problems_are_told_in_one_run_and_in_order() {
-    let text = "sources:\n  in: { type: stdinn }\nhandlers:\n  a: { type: pass, on: a*, to: nowhere, lanes: 0 }\n  b: { type: map, on: x, to: out, emitt: y }\nsinks:\n  out: { type: file }\nreload: {}\n";
+    let text = "sources:\n  in: { type: stdinn }\nhandlers:\n  a: { type: pass, on: a*, to: nowhere, lanes: 0 }\n  b: { type: map, on: x, to: out, emitt: y }\nsinks:\n  out: { type: file }\nreloads: {}\n";
     let failure = load(&[("v.yaml", text)], &[]).unwrap_err();
     let places: Vec<_> = failure
         .problems
@@ -587,7 +587,7 @@ fn all_problems_are_told_in_one_run_and_in_order() {
             "handlers.a.lanes",
             "handlers.b.emitt",
             "sinks.out",
-            "reload"
+            "reloads"
         ]
     );
 }

@@ -178,6 +178,14 @@ impl ActorStatuses {
         self.by_path.entry(path.clone()).or_insert_with(new).clone()
     }
 
+    /// Forgets the actor, and all below it.
+    pub fn forget(&self, path: &str) {
+        self.by_path.retain(|known, _| {
+            let below = known.strip_prefix(path);
+            !below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+    }
+
     /// All of them, elder siblings before younger ones, parents before their children.
     pub fn all(&self) -> Vec<Arc<ActorStatus>> {
         let mut all: Vec<_> = self.by_path.iter().map(|entry| entry.clone()).collect();

@@ -1,13 +1,12 @@
 //! The sink actor of sinks that wait for a receiver: slots by key, one delivery at a time in each, retries in place.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
 
-use crate::dead_letter::{Attempt, Attempts, FailureClass};
+use crate::dead_letter::{Attempt, FailureClass};
 use crate::guard::{self, Panic};
 use crate::key::KeySelector;
 use crate::mailbox::{Deliver, OutletReady, Turn};
@@ -15,6 +14,7 @@ use crate::outlet::Outlet;
 use crate::sink::{AnySink, AsyncSink, Consignment, DeliveryError, Held, RetryPolicy};
 use crate::sink_actor::SINK_ATTEMPTS_MAX;
 use crate::sink_pause::Pause;
+use crate::sink_slot::Slot;
 use crate::sink_spec::SinkSpec;
 use crate::sink_stats::SinkStats;
 use crate::supervision::{Lifeline, Stop, jitter_sample};
@@ -32,51 +32,9 @@ pub struct AsyncSinkActor {
     /// There while the receiver takes nothing at all.
     pub(crate) pause: Option<Pause>,
     dead_letters: Outlet,
-    is_stopping: bool,
+    stopping: Option<Stop>,
     turn: Turn,
     pub(crate) lifeline: Lifeline,
-}
-
-#[derive(Default)]
-pub(crate) struct Slot {
-    waiting: VecDeque<(Rc<Held>, usize)>,
-    is_busy: bool,
-    /// A delivery that waits for the end of a pause.
-    pub(crate) parked: Option<Consignment>,
-    /// Failed attempts at the current delivery.
-    failures: Attempts,
-    /// Panics among them.
-    panics: u32,
-    /// When the first attempt at the current delivery was made.
-    since: Option<Instant>,
-    /// Deliver this many events one by one, to find the one that the receiver refuses.
-    singly: usize,
-}
-
-impl Slot {
-    /// How many of the waiting events make up the next delivery; at least one.
-    fn count_within(&self, events_max: usize, bytes_max: usize) -> usize {
-        let mut bytes = 0;
-        let fitting = self.waiting.iter().take(events_max).take_while(|waiting| {
-            let (held, index) = waiting;
-            bytes += held.batch().records()[*index].line_bytes();
-            bytes <= bytes_max
-        });
-        fitting.count().max(1)
-    }
-
-    /// The time until the current delivery is given up begins now: a pause does not count.
-    pub(crate) fn restart_time(&mut self) {
-        self.since = Some(Instant::now());
-    }
-
-    /// Has the events of a failed delivery delivered one by one.
-    fn split(&mut self, events: Consignment) {
-        self.singly = events.len();
-        for event in events.events.into_iter().rev() {
-            self.waiting.push_front(event);
-        }
-    }
 }
 
 impl AsyncSinkActor {
@@ -96,7 +54,7 @@ impl AsyncSinkActor {
             sink: Some(sink),
             calls: 0,
             pause: None,
-            is_stopping: false,
+            stopping: None,
             turn: Turn::default(),
             lifeline,
             spec,
@@ -105,7 +63,7 @@ impl AsyncSinkActor {
 
     /// Starts the slot's next delivery if it is free and there is one.
     pub(crate) fn deliver(&mut self, number: usize, ctx: &mut Context<Self>) {
-        if self.is_held_up(number) {
+        if self.is_held_up(number) || self.stopping == Some(Stop::HandOver) {
             return;
         }
         let (slot, Some(sink)) = (&mut self.slots[number], &self.sink) else {
@@ -133,6 +91,9 @@ impl AsyncSinkActor {
             return;
         };
         slot.is_busy = true;
+        if self.stopping == Some(Stop::HandOver) {
+            return;
+        }
         let is_last = events.len() == 1 && slot.panics + 1 >= SINK_ATTEMPTS_MAX;
         let copy = events.clone();
         let deliver = || sink.deliver(number, copy);
@@ -143,10 +104,15 @@ impl AsyncSinkActor {
         match delivery {
             Ok(delivery) => {
                 let delivery = guard::guarded_if_last(is_last, "sink", &self.spec.name, delivery);
+                self.slots[number].is_asking = true;
                 ctx.spawn(actix::fut::wrap_future::<_, Self>(delivery).map(
-                    move |result, actor, ctx| match result {
-                        Ok(result) => actor.ended(number, events, result, ctx),
-                        Err(panic) => actor.panicked(number, events, panic, ctx),
+                    move |result, actor, ctx| {
+                        actor.slots[number].is_asking = false;
+                        match result {
+                            Ok(result) => actor.ended(number, events, result, ctx),
+                            Err(panic) => actor.panicked(number, events, panic, ctx),
+                        }
+                        actor.stop_if_done(ctx);
                     },
                 ));
             }
@@ -301,11 +267,17 @@ impl AsyncSinkActor {
     }
 
     fn stop_if_done(&mut self, ctx: &mut Context<Self>) {
-        let is_idle = self
-            .slots
-            .iter()
-            .all(|slot| !slot.is_busy && slot.waiting.is_empty());
-        if self.is_stopping && is_idle && self.dead_letters.is_empty() {
+        let mut slots = self.slots.iter();
+        let is_done = match self.stopping {
+            None => false,
+            Some(Stop::Drain) => {
+                slots.all(|slot| !slot.is_busy && slot.waiting.is_empty())
+                    && self.dead_letters.is_empty()
+            }
+            // What is not delivered is in the inlet.
+            Some(Stop::HandOver) => slots.all(|slot| !slot.is_asking),
+        };
+        if is_done {
             ctx.stop();
         }
     }
@@ -380,8 +352,8 @@ impl Handler<OutletReady> for AsyncSinkActor {
 impl Handler<Stop> for AsyncSinkActor {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
-        self.is_stopping = true;
+    fn handle(&mut self, how: Stop, ctx: &mut Context<Self>) {
+        self.stopping = Some(how);
         self.stop_if_done(ctx);
     }
 }

@@ -55,6 +55,7 @@ impl HandlerActor {
                 match guard::guard("handler", &self.spec.handler, || handler.handle(&event)) {
                     Ok(answer) => {
                         self.is_waiting = true;
+                        self.is_asking = true;
                         let asked = Instant::now();
                         let answer = Box::pin(handler::within(self.spec.deadline, answer));
                         let answer = guard::guarded("handler", &self.spec.handler, answer);
@@ -62,6 +63,7 @@ impl HandlerActor {
                         ctx.spawn(actix::fut::wrap_future::<_, Self>(answer).map(
                             move |answer, lane, ctx| {
                                 lane.is_waiting = false;
+                                lane.is_asking = false;
                                 lane.count_time(asked);
                                 lane.answered(answer, ctx);
                                 lane.run(ctx);

@@ -42,8 +42,6 @@ pub struct DeadLetterSpec {
     pub replay: Option<ReplaySpec>,
     /// The sink that gets a copy of each.
     pub also_to: Option<AlsoTo>,
-    /// The version of the config that is applied.
-    pub config_version: Arc<str>,
     /// Where they are read.
     pub desk: Arc<DeadLetterDesk>,
     /// The counts.
@@ -57,7 +55,6 @@ impl DeadLetterSpec {
             open: DeadLetterLimits { count: 0, bytes: 0 }.in_memory(),
             replay: None,
             also_to: None,
-            config_version: "".into(),
             desk: Arc::default(),
             registry,
         }
@@ -147,7 +144,7 @@ impl DeadLetterActor {
         let shipment = deliver.shipment();
         let taken = shipment.committed();
         let at = SystemTime::now();
-        let version = &self.spec.config_version;
+        let version = &self.spec.registry.config_version();
         let letter = |(index, failure): (usize, &crate::dead_letter::Failure)| {
             DeadLetter::new(at, &shipment.batch.event(index), failure.clone(), version)
         };
@@ -445,7 +442,7 @@ mod tests {
                 send(&line(id), &spec, &inlet);
                 registry.source("s").in_flight.drained().await;
                 if id == 0 {
-                    control(&actor.recipient(), Stop);
+                    control(&actor.recipient(), Stop::Drain);
                     watch.exited.await.unwrap();
                 }
             }

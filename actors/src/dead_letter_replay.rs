@@ -14,7 +14,7 @@ use crate::journal::JournalFailure;
 use crate::mailbox::OutletReady;
 use crate::memory::MemoryBudget;
 use crate::origin::{Mark, Origin};
-use crate::replay::{Pace, REPLAY_SOURCE, ReplayOutlets, ReplayTargets, Wait, mark_replayed};
+use crate::replay::{Pace, REPLAY_SOURCE, ReplayDirectory, ReplayOutlets, Wait, mark_replayed};
 use crate::shared_finished::SharedFinished;
 use crate::stats::Registry;
 use crate::types::{TypeCache, TypeTable};
@@ -28,7 +28,7 @@ const SENT_PER_TURN_MAX: usize = 256;
 #[derive(Clone)]
 pub struct ReplaySpec {
     /// Where events may be sent.
-    pub targets: ReplayTargets,
+    pub targets: ReplayDirectory,
     /// The interned types.
     pub types: Arc<TypeTable>,
     /// Charged with what is sent.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 
 use crate::event::Event;
+use crate::guard;
 use crate::output::Output;
 use crate::supervision::StartError;
 
@@ -141,4 +142,27 @@ pub(crate) async fn within(
             Err(_) => Err(HandlerError::Timeout(deadline)),
         },
     }
+}
+
+/// Has the factory build the handler of a lane.
+pub(crate) fn build(
+    name: &str,
+    factory: &dyn HandlerFactory,
+    lane: usize,
+) -> Result<LaneHandler, String> {
+    match guard::guard("handler", name, || factory.build(lane)) {
+        Ok(Ok(handler)) => Ok(handler),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(panic) => Err(format!("the factory panicked: {panic}")),
+    }
+}
+
+/// Has the factory build the handler of a lane, and drops it: what is wrong with it is found before anything depends on it.
+///
+/// # Errors
+/// Why it cannot be built.
+pub fn try_to_build(name: &str, factory: &dyn HandlerFactory) -> Result<(), String> {
+    let handler = build(name, factory, 0)?;
+    let dropped = guard::guard("handler", name, || drop(handler));
+    dropped.map_err(|panic| format!("its drop panicked: {panic}"))
 }

@@ -10,7 +10,7 @@ use crate::dead_letter_desk::{Answer, DeskError};
 use crate::envelope;
 use crate::mailbox;
 use crate::pattern::TypePattern;
-use crate::replay::ReplayTargets;
+use crate::replay::ReplayDirectory;
 
 /// Which of the finished events that the journal keeps are wanted: all that are set must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(crate) enum AskJournal {
 #[derive(Clone)]
 pub struct JournalReplaySpec {
     /// Where events may be sent.
-    pub targets: ReplayTargets,
+    pub targets: ReplayDirectory,
     /// Where it is asked for.
     pub desk: Arc<JournalDesk>,
 }

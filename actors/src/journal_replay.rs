@@ -14,7 +14,7 @@ use crate::journal_desk::{JournalFilter, Kept};
 use crate::mailbox::OutletReady;
 use crate::memory::MemoryBudget;
 use crate::origin::Origin;
-use crate::replay::{Pace, REPLAY_SOURCE, ReplayOutlets, ReplayTargets, Wait, mark_replayed};
+use crate::replay::{Pace, REPLAY_SOURCE, ReplayDirectory, ReplayOutlets, Wait, mark_replayed};
 use crate::shared_finished::SharedFinished;
 use crate::stats::Registry;
 use crate::types::{TypeCache, TypeTable};
@@ -141,7 +141,7 @@ impl Walk {
 
 impl JournalReplay {
     pub(crate) fn new(
-        targets: ReplayTargets,
+        targets: ReplayDirectory,
         types: Arc<TypeTable>,
         budget: Arc<MemoryBudget>,
         owner: Recipient<OutletReady>,

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context};
 
 use crate::derive::Deriver;
-use crate::guard;
-use crate::handler::LaneHandler;
+use crate::handler::{self, LaneHandler};
 use crate::lane_breaker::UnderBreaker;
 use crate::lane_slot::{LaneSlot, LaneTurn};
 use crate::lane_spec::LaneSpec;
@@ -47,9 +46,11 @@ pub struct HandlerActor {
     pub(crate) branch: Arc<str>,
     /// An event waits for its next attempt or its answer; nothing else may pass it.
     pub(crate) is_waiting: bool,
+    /// What it waits for is the handler's answer.
+    pub(crate) is_asking: bool,
     /// It lets others run and goes on by itself. More than one such turn at a time would add up to no turn at all.
     is_yielding: bool,
-    is_stopping: bool,
+    stopping: Option<Stop>,
     /// What is handled is to be handed on before the next event.
     pub(crate) must_commit: bool,
     turn: Turn,
@@ -84,8 +85,9 @@ impl HandlerActor {
             stats: spec.registry.handler(&spec.handler),
             branch: format!("handler.{}", spec.handler).into(),
             is_waiting: false,
+            is_asking: false,
             is_yielding: false,
-            is_stopping: false,
+            stopping: None,
             must_commit: false,
             turn: Turn::default(),
             lifeline,
@@ -94,19 +96,16 @@ impl HandlerActor {
     }
 
     pub(crate) fn build(&self) -> Result<LaneHandler, String> {
-        match guard::guard("handler", &self.spec.handler, || {
-            self.spec.factory.build(self.lane)
-        }) {
-            Ok(Ok(handler)) => Ok(handler),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(panic) => Err(format!("the factory panicked: {panic}")),
-        }
+        handler::build(&self.spec.handler, &*self.spec.factory, self.lane)
     }
 
     /// Works until there is nothing to do, no room for results, an event to wait for, or the time slice is over.
     pub(crate) fn run(&mut self, ctx: &mut Context<Self>) {
         if self.is_yielding {
             return;
+        }
+        if self.stopping == Some(Stop::HandOver) {
+            return self.stop_if_done(ctx);
         }
         let started = Instant::now();
         let mut looked = 0;
@@ -236,8 +235,14 @@ impl HandlerActor {
     }
 
     fn stop_if_done(&mut self, ctx: &mut Context<Self>) {
-        if !self.is_stopping || self.work.is_some() || !self.inbox.is_empty() {
-            return;
+        match self.stopping {
+            Some(Stop::HandOver) if !self.is_asking => {
+                // The rest is in the slot's inlet.
+                self.commit();
+                return ctx.stop();
+            }
+            Some(Stop::Drain) if self.work.is_none() && self.inbox.is_empty() => {}
+            _ => return,
         }
         let in_charge = self.slot.in_charge(self.turn_in_slot.generation);
         if in_charge.is_none_or(|mut it| it.outlets().are_empty()) {
@@ -314,8 +319,8 @@ impl actix::Handler<OutletReady> for HandlerActor {
 impl actix::Handler<Stop> for HandlerActor {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
-        self.is_stopping = true;
+    fn handle(&mut self, how: Stop, ctx: &mut Context<Self>) {
+        self.stopping = Some(how);
         self.stop_if_done(ctx);
     }
 }

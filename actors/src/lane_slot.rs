@@ -14,6 +14,7 @@ use crate::lane_outlets::LaneOutlets;
 use crate::lane_spec::LaneSpec;
 use crate::mailbox::{Deliver, Inlet, OutletReady};
 use crate::shipment::Shipment;
+use crate::succession::Successor;
 use crate::supervision::{ChildHandle, ExitReason};
 use crate::worker::Worker;
 
@@ -151,6 +152,32 @@ impl LaneSlot {
             outlets => *outlets = Some(LaneOutlets::new(spec, &owner)),
         }
         self.inlet.open(actor.clone().recipient());
+    }
+
+    /// No actor follows: what is gathered for others is sent, and what is not handled is `successor`'s. An actor that
+    /// comes back later finds itself replaced.
+    pub fn hand_over(&self, successor: Successor) {
+        let mut state = self.lock();
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        state.child = None;
+        state.call = Arc::default();
+        state.failing = None;
+        // Dropped before any of its successor's results can be sent.
+        state.outlets = None;
+        drop(state);
+        self.inlet.hand_over(successor);
+    }
+
+    /// Whether nothing is left to be handled or handed on.
+    pub fn is_idle(&self) -> bool {
+        let state = self.lock();
+        let is_handed_on = state.outlets.as_ref().is_none_or(LaneOutlets::are_empty);
+        is_handed_on && self.inlet.unsettled() == 0
+    }
+
+    /// Has the lane's thread end; to be called only if it is nobody else's, and once the lane has ended.
+    pub fn stop_thread(&self) {
+        self.lock().worker.stop();
     }
 
     /// The outlets, unless another actor is in charge by now.

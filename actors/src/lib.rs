@@ -60,12 +60,15 @@ mod receipt;
 mod replay;
 mod route_table;
 mod router;
+mod router_outlets;
+mod router_place;
 mod shadows;
 mod shared_finished;
 mod shipment;
 mod sink;
 mod sink_actor;
 mod sink_pause;
+mod sink_slot;
 mod sink_spec;
 mod sink_stats;
 mod sink_watch;
@@ -78,12 +81,14 @@ mod standstill;
 mod start;
 mod stats;
 mod submitter;
+mod succession;
 mod supervision;
 mod timestamp;
 mod trial;
 mod types;
 mod upstream;
 mod urgency;
+mod watch_list;
 mod watchdog;
 mod work;
 mod worker;
@@ -120,6 +125,7 @@ pub use finished::Finished;
 pub use guard::Panic;
 pub use handler::{
     AsyncHandler, Handler, HandlerError, HandlerFactory, LaneHandler, Refusal, Reply, ReplyResult,
+    try_to_build,
 };
 pub use journal::{Journal, JournalFactory, JournalFailure, JournalRefusal, Stored};
 pub use journal_actor::{DUPLICATE, JournalActor, JournalSpec};
@@ -139,9 +145,10 @@ pub use overflow_log::OverflowSpec;
 pub use panic_hook::{install_panic_hook, panics_total};
 pub use pattern::{PatternError, Segment, TypePattern};
 pub use receipt::Admission;
-pub use replay::{REPLAY_SOURCE, REPLAYED, ReplayTargets};
+pub use replay::{REPLAY_SOURCE, REPLAYED, ReplayDirectory, ReplayTargets};
 pub use route_table::{HandlerIndex, RouteTable};
 pub use router::{Route, RouterActor, RouterSpec, Unmatched};
+pub use router_place::RouterPlace;
 pub use shared_finished::SharedFinished;
 pub use sink::{
     AnySink, AsyncSink, Consignment, DeliveryError, FlushError, RetryPolicy, Sink, SinkFactory,
@@ -162,14 +169,16 @@ pub use start::{
 };
 pub use stats::{HandlerStats, Registry};
 pub use submitter::Submitter;
+pub use succession::Successor;
 pub use supervision::{
     AutoShutdown, Backoff, ChildEvent, ChildHandle, ChildSpec, ExitReason, Lifeline, Restart,
-    RestartBudget, RootWatch, StartError, Stop, Strategy, Supervisor,
+    RestartBudget, RootWatch, StartError, Stop, Strategy, Supervisor, SupervisorPlace,
 };
 pub use timestamp::is_rfc3339;
 pub use trial::{Outcome, Trial};
 pub use types::{TYPE_NAME_BYTES_MAX, TYPES_MAX, TypeCache, TypeId, TypeTable};
 pub use upstream::{CURSOR_INTERVAL, Cursor, CursorStore, Upstream};
+pub use watch_list::WatchList;
 pub use watchdog::{LEAKED_THREADS_MAX, NEIGHBOUR_TIMEOUT, Watchdog, Watched};
 pub use worker::{LeakedThreads, Worker};
 pub use written::Written;

@@ -13,6 +13,7 @@ use actix::prelude::{Message, Recipient};
 use crate::batch::EventBatch;
 use crate::shipment::Shipment;
 use crate::stats::Registry;
+use crate::succession::Successor;
 
 /// Batches that a sender may have on the way to one receiver: one being worked on and one waiting behind it.
 pub const CREDITS: usize = 2;
@@ -168,6 +169,8 @@ pub struct Backlog {
 struct InletState {
     receiver: Option<Recipient<Deliver>>,
     is_closed: bool,
+    /// Who gets what still comes, once nobody will listen here again.
+    successor: Option<Arc<Successor>>,
     /// Sent and not settled, in order. Bounded by the senders' credits.
     window: VecDeque<Sent>,
 }
@@ -175,7 +178,8 @@ struct InletState {
 #[derive(Debug)]
 struct Sent {
     shipment: Arc<Shipment>,
-    custody: Custody,
+    /// None if its sender is not to be told: it came from another inlet, in parts.
+    custody: Option<Custody>,
 }
 
 impl Inlet {
@@ -196,17 +200,42 @@ impl Inlet {
 
     /// Keeps the batch, and sends it if somebody listens. Behind a closed inlet it is dropped, and its sender gets the credit.
     pub(crate) fn send(self: &Arc<Self>, shipment: Shipment, custody: Custody) {
-        let shipment = Arc::new(shipment);
+        self.take_in(Arc::new(shipment), Some(custody));
+    }
+
+    pub(crate) fn take_in(self: &Arc<Self>, shipment: Arc<Shipment>, custody: Option<Custody>) {
         let mut state = self.lock();
         if state.is_closed {
             // Not under the lock: whoever gets the credit may send again at once.
             drop(state);
             return;
         }
+        if let Some(successor) = state.successor.clone() {
+            drop(state);
+            return successor.take_over(&shipment, custody);
+        }
         if let Some(receiver) = &state.receiver {
             self.post(receiver, &shipment, false);
         }
         state.window.push_back(Sent { shipment, custody });
+    }
+
+    /// Nobody will listen here again: what is not settled, and what still comes, is `successor`'s.
+    pub fn hand_over(&self, successor: Successor) {
+        let successor = Arc::new(successor);
+        let mut state = self.lock();
+        state.receiver = None;
+        // With the lock held, so that nothing that comes meanwhile gets ahead. It is never held the other way round: a
+        // successor is younger.
+        for Sent { shipment, custody } in std::mem::take(&mut state.window) {
+            successor.take_over(&shipment, custody);
+        }
+        state.successor = Some(successor);
+    }
+
+    /// Sends nothing on until the next actor opens the inlet; what comes meanwhile is kept.
+    pub fn shut(&self) {
+        self.lock().receiver = None;
     }
 
     /// Nobody will ever listen here again. Returns what is not settled.
@@ -239,7 +268,7 @@ impl Inlet {
         let is_it = |sent: &Sent| Arc::ptr_eq(&sent.shipment, shipment);
         // Nearly always the first: only sinks with several slots finish out of order.
         let index = state.window.iter().position(is_it)?;
-        state.window.remove(index).map(|sent| sent.custody)
+        state.window.remove(index)?.custody
     }
 
     /// What is not settled, in order.

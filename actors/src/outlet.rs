@@ -16,6 +16,10 @@ use crate::sink_stats::SinkStats;
 use crate::spillway::Spillway;
 use crate::stats::Registry;
 
+/// Batches that a sender gathers for a sink with an overflow log before they go through it: that a busy machine lets the sink wait
+/// for a moment does not make it a slow one.
+const SPILLED_BATCHES_MIN: usize = 4;
+
 /// One sender's way to one inlet: gathers events and sends them whenever it has credit.
 #[derive(Debug)]
 pub struct Outlet {
@@ -143,12 +147,23 @@ impl Outlet {
         }
     }
 
-    /// Whether events can be added without exceeding one full batch.
+    /// Whether events can be added without exceeding one full batch, or as many as are gathered before they overflow.
     pub(crate) fn has_room(&self) -> bool {
-        match self.parcels.len() {
-            0 => true,
-            1 => !self.parcels[0].batch.is_full(),
-            _ => false,
+        let batches_max = match self.spillway {
+            Some(_) => SPILLED_BATCHES_MIN,
+            None => 1,
+        };
+        match self.parcels.back() {
+            Some(last) if self.parcels.len() == batches_max => !last.batch.is_full(),
+            _ => self.parcels.len() < batches_max,
+        }
+    }
+
+    /// Whether a batch is gathered to which nothing is added any more.
+    fn has_full(&self) -> bool {
+        match self.parcels.front() {
+            Some(first) => self.parcels.len() > 1 || first.batch.is_full(),
+            None => false,
         }
     }
 
@@ -174,7 +189,7 @@ impl Outlet {
 
     /// Sends full batches as far as credits go, and leaves the rest to be added to.
     pub(crate) fn flush_full(&mut self) {
-        while !self.has_room() && self.send_if_credited() {}
+        while self.has_full() && self.send_if_credited() {}
     }
 
     /// Sends the first parcel, unless it has to wait for a credit.

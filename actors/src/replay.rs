@@ -1,7 +1,7 @@
 //! Events that are sent once more: the mark that they carry, and the ways to the branches that they go to.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use actix::prelude::Recipient;
@@ -43,9 +43,34 @@ impl ReplayTargets {
     }
 }
 
+/// Where events may be sent once more now; a reload changes it.
+#[derive(Clone)]
+// Shared and locked: changed by a reload, read by the actors that send.
+pub struct ReplayDirectory(Arc<RwLock<Arc<ReplayTargets>>>);
+
+impl ReplayDirectory {
+    /// A directory of these targets.
+    pub fn new(targets: ReplayTargets) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(targets))))
+    }
+
+    /// The targets of now.
+    pub fn now(&self) -> Arc<ReplayTargets> {
+        let targets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&targets)
+    }
+
+    /// There are other targets from now on.
+    pub fn change(&self, targets: ReplayTargets) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(targets);
+    }
+}
+
 /// One actor's outlets to the branches that it sends to, made when they are first needed.
 pub(crate) struct ReplayOutlets {
-    targets: ReplayTargets,
+    directory: ReplayDirectory,
+    /// Those that the outlets belong to.
+    targets: Arc<ReplayTargets>,
     owner: Recipient<OutletReady>,
     registry: Arc<Registry>,
     /// The number of the first outlet, as the owner knows it.
@@ -57,13 +82,14 @@ pub(crate) struct ReplayOutlets {
 
 impl ReplayOutlets {
     pub(crate) fn new(
-        targets: ReplayTargets,
+        directory: ReplayDirectory,
         owner: Recipient<OutletReady>,
         registry: &Arc<Registry>,
         first_number: usize,
     ) -> Self {
         Self {
-            targets,
+            targets: directory.now(),
+            directory,
             owner,
             registry: Arc::clone(registry),
             first_number,
@@ -72,12 +98,19 @@ impl ReplayOutlets {
         }
     }
 
-    pub(crate) fn targets(&self) -> &ReplayTargets {
-        &self.targets
+    pub(crate) fn targets(&self) -> Arc<ReplayTargets> {
+        self.directory.now()
     }
 
     /// The way of the event to the branch: to a handler, it is that of the event's key. None if there is no such branch.
     pub(crate) fn way(&mut self, branch: &str, event: &Event<'_>) -> Option<&mut Outlet> {
+        let targets = self.directory.now();
+        if !Arc::ptr_eq(&targets, &self.targets) {
+            // What is gathered is sent; those who are gone have successors.
+            self.outlets.clear();
+            self.branches.clear();
+            self.targets = targets;
+        }
         let (first, lane) = match branch.split_once('.') {
             Some(("handler", name)) => {
                 let (key, lanes) = self.targets.handlers.get(name)?;

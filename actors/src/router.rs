@@ -17,6 +17,8 @@ use crate::origin::Origin;
 use crate::outlet::Outlet;
 use crate::pattern::TypePattern;
 use crate::route_table::RouteTable;
+use crate::router_outlets::{DEAD_LETTERS, RouterOutlets, UNMATCHED};
+use crate::router_place::Rewire;
 use crate::stats::Registry;
 use crate::supervision::{Lifeline, Stop};
 
@@ -86,49 +88,16 @@ pub struct RouterSpec {
     pub faults: Option<Arc<FaultPoint>>,
 }
 
-/// The outlet to the dead letters; the one for unmatched events and those to the lanes follow.
-const DEAD_LETTERS: usize = 0;
-const UNMATCHED: usize = 1;
-
 /// The central router.
 pub struct RouterActor {
     spec: RouterSpec,
     table: RouteTable,
     /// Per handler the outlet of its first lane.
     first_lane: Vec<usize>,
-    outlets: Outlets,
+    outlets: RouterOutlets,
     is_flush_due: bool,
     turn: Turn,
     lifeline: Lifeline,
-}
-
-/// The router's outlets, and which of them got events since they were last flushed: there may be thousands.
-struct Outlets {
-    all: Vec<Outlet>,
-    touched: Vec<usize>,
-    is_touched: Vec<bool>,
-}
-
-impl Outlets {
-    fn touch(&mut self, outlet: usize) -> &mut Outlet {
-        if !std::mem::replace(&mut self.is_touched[outlet], true) {
-            self.touched.push(outlet);
-        }
-        &mut self.all[outlet]
-    }
-
-    fn flush_full(&mut self) {
-        for outlet in &self.touched {
-            self.all[*outlet].flush_full();
-        }
-    }
-
-    fn flush(&mut self) {
-        for outlet in self.touched.drain(..) {
-            self.is_touched[outlet] = false;
-            self.all[outlet].flush();
-        }
-    }
 }
 
 /// Sent by the router to itself: handled once its mailbox is empty.
@@ -139,44 +108,34 @@ struct Flush;
 impl RouterActor {
     /// A router over the routes of `spec`.
     pub fn new(spec: RouterSpec, lifeline: Lifeline, ctx: &Context<Self>) -> Self {
-        let owner = ctx.address().recipient::<OutletReady>();
-        let mut outlets: Vec<Outlet> = Vec::new();
-        let mut add = |target: &Target| {
-            let number = outlets.len();
-            outlets.push(Outlet::to(target, owner.clone(), number, &spec.registry));
-        };
-        add(&Target::of(&spec.dead_letters));
-        match &spec.unmatched {
-            Unmatched::Sink(target) => add(target),
-            // Keeps the numbering; nothing is ever sent there.
-            Unmatched::DeadLetter | Unmatched::Drop => add(&Target::of(&Inlet::new())),
-        }
-        let mut table = RouteTable::default();
-        let mut first_lane = Vec::new();
-        let mut next_lane = UNMATCHED + 1;
-        for (number, route) in (0..).zip(&spec.routes) {
-            for pattern in &route.patterns {
-                table.add(pattern, number);
-            }
-            first_lane.push(next_lane);
-            next_lane += route.lanes.len();
-            for lane in &route.lanes {
-                add(&Target::of(lane));
-            }
-        }
-        Self {
-            table,
-            first_lane,
-            outlets: Outlets {
-                touched: Vec::new(),
-                is_touched: vec![false; outlets.len()],
-                all: outlets,
-            },
+        let mut router = Self {
+            table: RouteTable::default(),
+            first_lane: Vec::new(),
+            outlets: RouterOutlets::new(&spec, ctx.address().recipient()),
             is_flush_due: false,
             turn: Turn::default(),
             lifeline,
-            spec,
+            spec: RouterSpec {
+                routes: Vec::new(),
+                ..spec.clone()
+            },
+        };
+        router.rewire(spec);
+        router
+    }
+
+    /// Goes by `spec` from the next batch on. What is gathered for lanes that it does not have is sent to them.
+    pub(crate) fn rewire(&mut self, spec: RouterSpec) {
+        let before = std::mem::replace(&mut self.spec, spec);
+        let spec = &self.spec;
+        self.table = RouteTable::default();
+        for (number, route) in (0..).zip(&spec.routes) {
+            for pattern in &route.patterns {
+                self.table.add(pattern, number);
+            }
         }
+        let first_lane = std::mem::take(&mut self.first_lane);
+        self.first_lane = self.outlets.rewire(spec, &before, first_lane);
     }
 
     fn route(&mut self, batch: &EventBatch, custody: Option<&Arc<Custody>>) {
@@ -253,7 +212,7 @@ impl RouterActor {
 fn dispatch(
     spec: &RouterSpec,
     first_lane: &[usize],
-    outlets: &mut Outlets,
+    outlets: &mut RouterOutlets,
     handlers: &[u32],
     batch: &EventBatch,
     index: usize,
@@ -358,7 +317,19 @@ impl Handler<OutletReady> for RouterActor {
 
     fn handle(&mut self, ready: OutletReady, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
-        self.outlets.all[ready.outlet].flush();
+        self.outlets.ready(ready);
+    }
+}
+
+impl Handler<Rewire> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, rewire: Rewire, _: &mut Context<Self>) {
+        self.rewire(rewire.spec);
+        rewire.then.call();
+        if rewire.done.send(()).is_err() {
+            tracing::debug!("nobody waits for the new routes any more");
+        }
     }
 }
 

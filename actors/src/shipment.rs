@@ -47,6 +47,23 @@ impl Shipment {
         }
     }
 
+    /// Some of the events of `earlier`, for another receiver.
+    pub(crate) fn part_of(earlier: &Self, batch: EventBatch) -> Self {
+        let is_received = earlier.is_received.load(Ordering::Relaxed);
+        Self {
+            sent_at: earlier.sent_at,
+            is_received: AtomicBool::new(is_received),
+            ..Self::new(batch, Vec::new())
+        }
+    }
+
+    /// The events that the receiver still has to do with.
+    pub(crate) fn left(&self) -> impl Iterator<Item = usize> {
+        let ended = self.ended();
+        let left = self.committed()..self.batch.len();
+        left.filter(move |index| !ended.iter().any(|ended| ended.contains(index)))
+    }
+
     /// The events are in an overflow log as well, where `copy` is told of each that ends from now on, in place of its own origin.
     /// Returns the events that are not ended: it is the caller who tells their own origins, once the copy is durable.
     pub(crate) fn redirect(&self, copy: Arc<Origin>) -> Vec<Range<usize>> {

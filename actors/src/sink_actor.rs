@@ -39,7 +39,7 @@ pub struct SinkActor {
     is_flush_due: bool,
     /// Failed flushes in a row; a retry is scheduled while there are any.
     failures: u32,
-    is_stopping: bool,
+    stopping: Option<Stop>,
     turn: Turn,
     lifeline: Lifeline,
 }
@@ -86,7 +86,7 @@ impl SinkActor {
             dead_letters: Outlet::new(spec.dead_letters.clone(), owner, 0, &spec.registry, None),
             is_flush_due: false,
             failures: 0,
-            is_stopping: false,
+            stopping: None,
             turn: Turn::default(),
             lifeline,
             spec,
@@ -307,7 +307,8 @@ impl SinkActor {
     }
 
     fn stop_if_done(&mut self, ctx: &mut Context<Self>) {
-        if self.is_stopping && self.held.is_empty() && self.dead_letters.is_empty() {
+        let is_done = self.held.is_empty() && self.dead_letters.is_empty();
+        if self.stopping.is_some() && is_done {
             ctx.stop();
         }
     }
@@ -349,6 +350,9 @@ impl Handler<Deliver> for SinkActor {
 
     fn handle(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         self.turn.message(ctx);
+        if self.stopping == Some(Stop::HandOver) {
+            return;
+        }
         if !self.take(deliver, ctx) || self.failures > 0 {
             return;
         }
@@ -384,8 +388,15 @@ impl Handler<OutletReady> for SinkActor {
 impl Handler<Stop> for SinkActor {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
-        self.is_stopping = true;
-        self.stop_if_done(ctx);
+    fn handle(&mut self, how: Stop, ctx: &mut Context<Self>) {
+        self.stopping = Some(how);
+        if how == Stop::Drain {
+            return self.stop_if_done(ctx);
+        }
+        if self.failures == 0 {
+            self.flush(ctx);
+        }
+        // What could not be flushed is in the inlet.
+        ctx.stop();
     }
 }

@@ -75,6 +75,10 @@ impl SinkWatch {
         }
     }
 
+    pub(crate) fn is_of(&self, name: &str) -> bool {
+        *self.sink.name == *name
+    }
+
     /// Looks at the sink; the watchdog woke `late` itself.
     pub(crate) fn look(&mut self, now: Instant, late: Duration) {
         let WatchedSink {

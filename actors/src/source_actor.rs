@@ -23,6 +23,8 @@ pub struct SourceActor {
     port: SourcePort,
     /// Ends only when all events of the source are finished; a connection's end does not wait for them.
     waits_for_finished: bool,
+    /// Others take in what comes from now on.
+    hands_over: bool,
     phase: Phase,
     turn: Turn,
     lifeline: Lifeline,
@@ -45,6 +47,7 @@ impl SourceActor {
             factory: Some(spec.factory),
             port: SourcePort::new(spec.place, ctx),
             waits_for_finished: true,
+            hands_over: false,
             phase: Phase::Running,
             turn: Turn::default(),
             lifeline,
@@ -58,6 +61,7 @@ impl SourceActor {
             factory: None,
             port,
             waits_for_finished: false,
+            hands_over: false,
             phase: Phase::Running,
             turn: Turn::default(),
             lifeline: Lifeline::detached(),
@@ -84,8 +88,10 @@ impl SourceActor {
         self.waits_for_finished &= matches!(result, Ok(Ok(()))) || self.port.is_draining();
         match result {
             Ok(Ok(())) => {
-                if self.waits_for_finished {
-                    self.port.shared.registry.source_ended();
+                // One that was told to may be followed by another.
+                if self.waits_for_finished && !self.port.is_draining() {
+                    let registry = &self.port.shared.registry;
+                    registry.source_ended(self.port.stats());
                 }
                 tracing::debug!(source = name, "no more events");
             }
@@ -109,7 +115,7 @@ impl SourceActor {
             return;
         }
         self.phase = Phase::Finishing;
-        if !self.waits_for_finished {
+        if !self.waits_for_finished || self.hands_over {
             ctx.stop();
             return;
         }
@@ -244,7 +250,14 @@ impl Handler<Submit> for SourceActor {
 impl Handler<Stop> for SourceActor {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, _: &mut Context<Self>) {
+    fn handle(&mut self, how: Stop, ctx: &mut Context<Self>) {
+        if how == Stop::HandOver {
+            // Its events are on their way without it.
+            self.hands_over = true;
+            if self.phase == Phase::Finishing {
+                ctx.stop();
+            }
+        }
         self.port.drain();
     }
 }

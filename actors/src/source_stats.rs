@@ -1,7 +1,7 @@
 //! What a source counts: its ledger, and what of it is in flight.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -69,6 +69,10 @@ pub struct SourceStats {
     freed: Notify,
     /// The count over all sources.
     process: Arc<InFlight>,
+    /// It is among those whose end is the end of all input.
+    is_expected: AtomicBool,
+    /// It takes in no more, for good.
+    has_ended: AtomicBool,
 }
 
 impl SourceStats {
@@ -78,6 +82,26 @@ impl SourceStats {
             process,
             ..Self::default()
         }
+    }
+
+    /// True unless it was expected before.
+    pub(crate) fn expect(&self) -> bool {
+        !self.is_expected.swap(true, Ordering::AcqRel)
+    }
+
+    /// True if it was expected before.
+    pub(crate) fn forget(&self) -> bool {
+        self.is_expected.swap(false, Ordering::AcqRel)
+    }
+
+    /// It takes in no more. True if it was so before.
+    pub(crate) fn end(&self) -> bool {
+        self.has_ended.swap(true, Ordering::AcqRel)
+    }
+
+    /// It takes events in. True if it had ended before.
+    pub(crate) fn begin(&self) -> bool {
+        self.has_ended.swap(false, Ordering::AcqRel)
     }
 
     /// The source's name.

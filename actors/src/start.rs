@@ -14,7 +14,8 @@ use crate::lane_spec::LaneSpec;
 use crate::mailbox::Inlet;
 use crate::overflow_actor::OverflowActor;
 use crate::overflow_log::OverflowSpec;
-use crate::router::{RouterActor, RouterSpec};
+use crate::router::RouterActor;
+use crate::router_place::RouterPlace;
 use crate::sink::AnySink;
 use crate::sink_actor::SinkActor;
 use crate::sink_spec::SinkSpec;
@@ -88,14 +89,15 @@ pub fn start_lane(spec: LaneSpec, lane: usize, slot: &Arc<LaneSlot>, lifeline: L
 
 /// Starts the router.
 pub fn start_router(
-    spec: RouterSpec,
+    place: Arc<RouterPlace>,
     inlet: Arc<Inlet>,
     arbiter: &ArbiterHandle,
     lifeline: Lifeline,
 ) {
     lifeline.status().receives_at(&inlet);
     on(arbiter, move || {
-        let actor = RouterActor::create(|ctx| RouterActor::new(spec, lifeline, ctx));
+        let actor = RouterActor::create(|ctx| RouterActor::new(place.spec(), lifeline, ctx));
+        place.fill(actor.clone().recipient());
         inlet.open(actor.recipient());
     });
 }

@@ -1,7 +1,7 @@
 //! What every source, handler and sink counts. Written by one actor, read from outside: hence atomics.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use dashmap::DashMap;
@@ -73,19 +73,38 @@ pub struct Registry {
     dropped: DashMap<&'static str, u64>,
     dead_letters: DashMap<(String, &'static str), u64>,
     faults: DashMap<(String, &'static str), u64>,
+    config_version: RwLock<Arc<str>>,
 }
 
 impl Registry {
-    /// The source's counts, new at the first call.
+    /// The counts of a source that is to take events in, or does; new at the first call.
     pub fn source(&self, name: &str) -> Arc<SourceStats> {
-        let new = || {
-            self.source_count.fetch_add(1, Ordering::Relaxed);
-            Arc::new(SourceStats::new(name, self.in_flight.clone()))
+        let source = self.former_source(name);
+        if source.expect() {
+            self.source_count.fetch_add(1, Ordering::AcqRel);
+        }
+        source
+    }
+
+    /// The source is none of those that are waited for any more. What it has counted stays.
+    pub fn remove_source(&self, name: &str) {
+        let Some(source) = self.sources.get(name) else {
+            return;
         };
-        self.sources
-            .entry(name.to_owned())
-            .or_insert_with(new)
-            .clone()
+        let has_ended = source.begin();
+        if source.forget() {
+            self.source_count.fetch_sub(1, Ordering::AcqRel);
+            if has_ended {
+                self.ended_sources.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// The source takes events in again, if it had ended.
+    pub fn begin_source(&self, name: &str) {
+        if self.source(name).begin() {
+            self.ended_sources.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 
     /// The counts of a source whose events a process before this one accepted. It is none of those that are waited for
@@ -104,8 +123,10 @@ impl Registry {
     }
 
     /// A source takes in no more, for good.
-    pub(crate) fn source_ended(&self) {
-        self.ended_sources.fetch_add(1, Ordering::AcqRel);
+    pub(crate) fn source_ended(&self, source: &SourceStats) {
+        if !source.end() {
+            self.ended_sources.fetch_add(1, Ordering::AcqRel);
+        }
         if self.is_input_over() {
             self.all_ended.notify_waiters();
         }
@@ -173,6 +194,18 @@ impl Registry {
             .dead_letters
             .entry((branch.to_owned(), class))
             .or_default() += count as u64;
+    }
+
+    /// The version of the config that the process runs by.
+    pub fn config_version(&self) -> Arc<str> {
+        let version = self.config_version.read();
+        version.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The process runs by another config.
+    pub fn set_config_version(&self, version: &str) {
+        let known = self.config_version.write();
+        *known.unwrap_or_else(PoisonError::into_inner) = version.into();
     }
 
     /// Counts an injected fault by its point and action.

@@ -13,9 +13,10 @@ use actix_rt::System;
 
 use crate::call::Call;
 use crate::lane_slot::LaneSlot;
-use crate::sink_watch::{SinkWatch, WatchedSink};
+use crate::sink_watch::SinkWatch;
 use crate::stats::HandlerStats;
 use crate::supervision::ExitReason;
+use crate::watch_list::{Change, WatchList};
 use crate::worker::LeakedThreads;
 
 /// Time between two looks at all lanes.
@@ -46,7 +47,7 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches the lanes and sinks. Calls `exhausted` once if too many threads hang at the same time.
+    /// Watches the lanes and sinks of the list. Calls `exhausted` once if too many threads hang at the same time.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -54,16 +55,16 @@ impl Watchdog {
     /// # Panics
     /// Outside of an actix system.
     pub fn start(
-        lanes: Vec<Watched>,
-        sinks: Vec<WatchedSink>,
+        list: WatchList,
         leaked: Arc<LeakedThreads>,
         exhausted: impl FnOnce(String) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(0);
         let mut round = Round {
-            seen: lanes.iter().map(|_| Seen::default()).collect(),
-            lanes,
-            sinks: sinks.into_iter().map(SinkWatch::new).collect(),
+            list,
+            seen: Vec::new(),
+            lanes: Vec::new(),
+            sinks: Vec::new(),
             leaked,
             exhausted: Some(Box::new(exhausted)),
         };
@@ -110,6 +111,7 @@ impl Drop for Watchdog {
 
 /// All that is watched, and what was seen of it the last time.
 struct Round {
+    list: WatchList,
     lanes: Vec<Watched>,
     seen: Vec<Seen>,
     sinks: Vec<SinkWatch>,
@@ -171,7 +173,28 @@ impl Seen {
 }
 
 impl Round {
+    fn follow(&mut self, change: Change) {
+        match change {
+            Change::Lane(lane) => {
+                self.lanes.push(lane);
+                self.seen.push(Seen::default());
+            }
+            Change::NoLane(slot) => {
+                let mut lanes = self.lanes.iter();
+                if let Some(gone) = lanes.position(|lane| Arc::ptr_eq(&lane.slot, &slot)) {
+                    self.lanes.swap_remove(gone);
+                    self.seen.swap_remove(gone);
+                }
+            }
+            Change::Sink(sink) => self.sinks.push(SinkWatch::new(sink)),
+            Change::NoSink(name) => self.sinks.retain(|sink| !sink.is_of(&name)),
+        }
+    }
+
     fn look(&mut self, now: Instant, late: Duration) {
+        for change in self.list.take() {
+            self.follow(change);
+        }
         for number in 0..self.lanes.len() {
             let lane = &self.lanes[number];
             match self.seen[number].look(lane.slot.call(), now, late, lane.deadline) {

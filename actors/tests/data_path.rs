@@ -11,10 +11,10 @@ use veltrix_actors::mailbox::{Inlet, control};
 use veltrix_actors::{
     AnySink, Backoff, ChildSpec, DeadLetterSpec, Durability, Event, FlushError, Handler,
     HandlerError, HandlerFactory, Intake, KeySelector, LaneHandler, LaneSlot, LaneSpec, Lifeline,
-    MemoryBudget, Output, Registry, Restart, RestartBudget, Route, RouterSpec, Sink, SinkFactory,
-    SinkSpec, Source, SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Stop,
-    Supervisor, Target, TypePattern, TypeTable, Unmatched, Worker, start_dead_letters, start_lane,
-    start_router, start_sink, start_source, start_supervisor,
+    MemoryBudget, Output, Registry, Restart, RestartBudget, Route, RouterPlace, RouterSpec, Sink,
+    SinkFactory, SinkSpec, Source, SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError,
+    Stop, Supervisor, Target, TypePattern, TypeTable, Unmatched, Worker, start_dead_letters,
+    start_lane, start_router, start_sink, start_source, start_supervisor,
 };
 
 /// Numbered events over a few keys and two types.
@@ -233,7 +233,12 @@ impl Tree {
         };
         let inlet = self.router.clone();
         child("router", Restart::Permanent, move |lifeline| {
-            start_router(spec.clone(), inlet.clone(), &Arbiter::current(), lifeline);
+            start_router(
+                RouterPlace::new(spec.clone()),
+                inlet.clone(),
+                &Arbiter::current(),
+                lifeline,
+            );
         })
     }
 
@@ -285,7 +290,7 @@ fn run(events: usize, lanes: usize, is_cut_short: bool) -> (Vec<String>, Arc<Reg
         if !is_cut_short {
             done.notified().await;
         }
-        control(&stop, Stop);
+        control(&stop, Stop::Drain);
         let exited = tokio::time::timeout(Duration::from_secs(60), watch.exited).await;
         let reason = exited.expect("the tree stops").expect("its root says why");
         assert_eq!(reason, veltrix_actors::ExitReason::Normal);

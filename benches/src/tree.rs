@@ -12,9 +12,10 @@ use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
     AnySink, Backoff, DeadLetterSpec, Durability, Event, FlushError, Handler, HandlerError,
     HandlerFactory, KeySelector, LaneHandler, LaneSlot, LaneSpec, Lifeline, MemoryBudget, Output,
-    Registry, RetryPolicy, RootWatch, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source,
-    SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Target, TypePattern, TypeTable,
-    Unmatched, Worker, start_dead_letters, start_lane, start_router, start_sink, start_source,
+    Registry, RetryPolicy, RootWatch, Route, RouterPlace, RouterSpec, Sink, SinkFactory, SinkSpec,
+    Source, SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Target, TypePattern,
+    TypeTable, Unmatched, Worker, start_dead_letters, start_lane, start_router, start_sink,
+    start_source,
 };
 
 use crate::feed::Feed;
@@ -142,15 +143,15 @@ async fn run_on(
         registry: registry.clone(),
     };
     let (routes, started) = start_handlers(&plan.patterns, &lane_spec, workers)?;
-    let router_spec = RouterSpec {
+    let place = RouterPlace::new(RouterSpec {
         routes,
         unmatched: Unmatched::Drop,
         dead_letters,
         max_hops: MAX_HOPS,
         registry: registry.clone(),
         faults: None,
-    };
-    start_router(router_spec, router.clone(), &core, Lifeline::root().0);
+    });
+    start_router(place, router.clone(), &core, Lifeline::root().0);
     let start = Arc::new(Mutex::new(None));
     let factory = FeedFactory {
         feed: Mutex::new(Some(plan.feed)),

@@ -278,6 +278,8 @@ fn process(page: &mut Page, observed: &Observed) {
         (labels, *count)
     });
     page.counter("veltrix_faults_injected", "Faults on purpose", faults);
+    let reloads = observed.reload.counts().into_iter();
+    let reloads = reloads.map(|(result, count)| (label("result", result), count));
     page.counter(
         "veltrix_panics",
         "Panics of any thread, whoever caught them",
@@ -302,6 +304,16 @@ fn process(page: &mut Page, observed: &Observed) {
         "veltrix_event_types",
         "Interned event types",
         one(observed.types.len()),
+    );
+    page.counter(
+        "veltrix_reloads",
+        "Configs that were to be taken over, by what became of it",
+        reloads,
+    );
+    page.info(
+        "veltrix_config",
+        "The config that the process runs by",
+        &label("version", &registry.config_version()),
     );
     page.info(
         "veltrix_build",

@@ -1,6 +1,7 @@
 //! The admin server: liveness, readiness, metrics and the API for whoever operates the process.
 
 mod actions;
+mod config;
 mod dead_letter_metrics;
 mod dead_letters;
 mod journal_metrics;
@@ -15,12 +16,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::app::ReloadDesk;
 use crate::audit::AuditLog;
 pub(crate) use actions::USER_HEADER;
 use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use veltrix_actors::{
-    DeadLetterDesk, JournalDesk, MemoryBudget, Registry, ReplayTargets, TypeTable,
+    DeadLetterDesk, JournalDesk, MemoryBudget, Registry, ReplayDirectory, TypeTable,
 };
 
 /// What the server reads of the running tree.
@@ -32,7 +34,8 @@ pub(crate) struct Observed {
     pub(crate) types: Arc<TypeTable>,
     pub(crate) dead_letters: Arc<DeadLetterDesk>,
     pub(crate) journal: Arc<JournalDesk>,
-    pub(crate) replay_targets: ReplayTargets,
+    pub(crate) replay_targets: ReplayDirectory,
+    pub(crate) reload: Arc<ReloadDesk>,
 }
 
 /// Whether the process wants traffic. Shared with the server's thread, which only reads it.
@@ -55,6 +58,10 @@ impl Health {
     /// It drains, even if it was never up.
     pub(crate) fn drain(&self) {
         self.phase.fetch_or(DRAINING, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase.load(Ordering::Acquire) & DRAINING != 0
     }
 
     fn is_ready(&self) -> bool {
@@ -82,6 +89,9 @@ pub(crate) fn serve(listen: SocketAddr, observed: Observed, health: Arc<Health>)
                 web::get().to(dead_letters::show),
             )
             .route("/api/replay", web::post().to(replay::replay))
+            .route("/api/config", web::get().to(config::show))
+            .route("/api/config/history", web::get().to(config::history))
+            .route("/api/reload", web::post().to(config::reload))
             .route("/api/tree", web::get().to(tree::show))
     })
     .workers(1)

@@ -17,6 +17,17 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> HttpResponse {
         .body(body.to_string())
 }
 
+/// A config's problems, one by one.
+pub(super) fn with(status: StatusCode, detail: &str, problems: serde_json::Value) -> HttpResponse {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = object!({
+        "title": title, "status": status.as_u16(), "detail": detail, "problems": problems,
+    });
+    HttpResponse::build(status)
+        .content_type(CONTENT_TYPE)
+        .body(body.to_string())
+}
+
 /// An answer.
 pub(super) fn json(text: String) -> HttpResponse {
     HttpResponse::Ok()

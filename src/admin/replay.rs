@@ -57,7 +57,7 @@ async fn carry_out(
     let bad = |why: String| Refusal(StatusCode::BAD_REQUEST, why);
     let mut filter = order.filter().map_err(bad)?;
     let branch = order.branch().map_err(bad)?;
-    if !observed.replay_targets.has(&branch) {
+    if !observed.replay_targets.now().has(&branch) {
         let name = branch.replacen('.', " `", 1);
         return Err(bad(format!("the config has no {name}`")));
     }

@@ -1,17 +1,16 @@
 //! From the config to what the dead-letter actor is started with.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix_rt::{Arbiter, ArbiterHandle};
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
     AlsoTo, DeadLetterLimits, DeadLetterSpec, DurabilityKind, Lifeline, OpenDeadLetters,
-    ReplaySpec, ReplayTargets, Target, start_dead_letters,
+    ReplaySpec, start_dead_letters,
 };
 
 use super::arbiters::Arbiters;
-use crate::admin::Observed;
+use super::tree::Tree;
 use crate::config::Config;
 use crate::dead_letters::{DiskDeadLetters, FOLDER};
 
@@ -39,31 +38,25 @@ fn open(config: &Config) -> OpenDeadLetters {
     limits.in_memory()
 }
 
-/// The spec of a tree with these sinks.
-pub(super) fn spec(
-    config: &Config,
-    sinks: &HashMap<String, Target>,
-    targets: ReplayTargets,
-    shared: &Observed,
-) -> DeadLetterSpec {
+/// The spec of the actor in that tree.
+pub(super) fn spec(config: &Config, tree: &Tree) -> DeadLetterSpec {
     let also_to = config.dead_letters.also_to.as_ref().map(|sink| AlsoTo {
         sink: sink.as_str().into(),
-        target: sinks[sink].clone(),
+        target: tree.sinks[sink].clone(),
         service: config.service.name.as_str().into(),
-        types: shared.types.clone(),
-        budget: shared.budget.clone(),
+        types: tree.types.clone(),
+        budget: tree.budget.clone(),
     });
     DeadLetterSpec {
         open: open(config),
         replay: Some(ReplaySpec {
-            targets,
-            types: shared.types.clone(),
-            budget: shared.budget.clone(),
+            targets: tree.directory.clone(),
+            types: tree.types.clone(),
+            budget: tree.budget.clone(),
         }),
         also_to,
-        config_version: config.version.as_str().into(),
-        desk: shared.dead_letters.clone(),
-        registry: shared.registry.clone(),
+        desk: tree.desk.clone(),
+        registry: tree.registry.clone(),
     }
 }
 

@@ -1,18 +1,35 @@
 //! Faults on purpose: decorates the config's factories with what its `faults` plan.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use veltrix_actors::{Faults, Registry};
 
 use crate::config::Config;
 
+/// Whether the fault log begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Log {
+    New,
+    Continued,
+}
+
+impl Log {
+    fn open(self, path: &Path) -> io::Result<File> {
+        match self {
+            Self::New => File::create(path),
+            Self::Continued => File::options().append(true).create(true).open(path),
+        }
+    }
+}
+
 /// Has the config's components and the router fail by plan.
 ///
 /// # Errors
 /// The fault log cannot be written.
-pub(super) fn apply(config: &mut Config, registry: &Arc<Registry>) -> Result<(), String> {
+pub(super) fn apply(config: &mut Config, registry: &Arc<Registry>, log: Log) -> Result<(), String> {
     let Some(planned) = &mut config.faults else {
         return Ok(());
     };
@@ -24,7 +41,7 @@ pub(super) fn apply(config: &mut Config, registry: &Arc<Registry>) -> Result<(),
                 None => Ok(()),
             };
             let file = created
-                .and_then(|()| File::create(path))
+                .and_then(|()| log.open(path))
                 .map_err(|error| format!("faults.log: cannot write {}: {error}", path.display()))?;
             Some(Box::new(file) as Box<dyn Write + Send>)
         }

@@ -17,16 +17,19 @@ pub(crate) fn journal_folder(data_dir: &Path) -> PathBuf {
     data_dir.join("journal")
 }
 
+/// Whether this process has a journal.
+pub(super) fn is_there(config: &Config) -> bool {
+    let mut sources = config.sources.iter();
+    sources.any(|source| source.durability == DurabilityKind::Journal)
+        || journal_folder(&config.service.data_dir).exists()
+}
+
 /// The journal's actor, if there is a source that needs it or a journal that an earlier process has left.
 pub(super) fn child(tree: &Tree, config: &Config) -> Option<ChildSpec> {
-    let folder = journal_folder(&config.service.data_dir);
-    let is_needed = config
-        .sources
-        .iter()
-        .any(|source| source.durability == DurabilityKind::Journal);
-    if !is_needed && !folder.exists() {
+    if !is_there(config) {
         return None;
     }
+    let folder = journal_folder(&config.service.data_dir);
     let spec = JournalSpec {
         factory: Arc::new(DiskJournalFactory::new(folder, &config.journal)),
         router: tree.router.clone(),
@@ -38,7 +41,7 @@ pub(super) fn child(tree: &Tree, config: &Config) -> Option<ChildSpec> {
             keys_max: dedupe.keys_max,
         }),
         replay: Some(JournalReplaySpec {
-            targets: tree.replay_targets(config),
+            targets: tree.directory.clone(),
             desk: tree.journal_desk.clone(),
         }),
         registry: tree.registry.clone(),

@@ -1,6 +1,7 @@
 //! From a validated config to a running process: the only place that names all roles.
 
 mod arbiters;
+mod branches;
 mod data_dir;
 mod dead_letters;
 mod drain;
@@ -8,6 +9,7 @@ mod faults;
 mod journal;
 mod overflow;
 mod rehearsal;
+mod reload;
 mod sources;
 mod status_line;
 mod summary;
@@ -24,12 +26,15 @@ use veltrix_actors::{DurabilityKind, ExitReason, Registry, RootWatch, Stop, Watc
 
 pub(crate) use data_dir::lock as lock_data_dir;
 
-use crate::admin::{self, Health};
+use crate::admin::{self, Health, Observed};
 use crate::config::{Config, SourceConfig};
 use crate::handlers::exec::KillOnExit;
 pub(crate) use rehearsal::rehearse;
 
+pub(crate) use reload::{Answer, Load, Refusal, ReloadDesk, Watched};
+
 use drain::{Drained, Reasons, StopSignals};
+use reload::{Hangups, Wiring};
 use tree::Tree;
 
 pub(crate) use data_dir::lock_to_read;
@@ -59,13 +64,13 @@ impl Outcome {
 }
 
 /// Runs the config until its sources are done or the process is told to stop, and drains.
-pub(crate) fn run(config: Config) -> Outcome {
+pub(crate) fn run(config: Config, load: Arc<dyn Load>) -> Outcome {
     // The lanes that are left in an unfinished run, or hang, cannot end their own.
     let _children = KillOnExit;
     let outcome = match data_dir::lock(&config.service.data_dir) {
         Ok(lock) => {
             let system = System::new();
-            let outcome = system.block_on(supervise(config));
+            let outcome = system.block_on(supervise(config, load));
             if outcome != Outcome::Drained {
                 // Its actors still hold events, and would report as lost what was already told as unfinished.
                 std::mem::forget(system);
@@ -83,30 +88,31 @@ pub(crate) fn run(config: Config) -> Outcome {
     outcome
 }
 
-async fn supervise(mut config: Config) -> Outcome {
+async fn supervise(mut config: Config, load: Arc<dyn Load>) -> Outcome {
     let started = Instant::now();
     let signals = match StopSignals::listen() {
         Ok(signals) => signals,
         Err(error) => return Outcome::Failed(format!("cannot listen for signals: {error}")),
     };
+    let hangups = match Hangups::listen() {
+        Ok(hangups) => hangups,
+        Err(error) => return Outcome::Failed(format!("cannot listen for SIGHUP: {error}")),
+    };
     let registry = Arc::new(Registry::default());
     let health = Arc::new(Health::default());
-    if let Err(error) = faults::apply(&mut config, &registry) {
+    if let Err(error) = faults::apply(&mut config, &registry, faults::Log::New) {
         return Outcome::Failed(error);
     }
     overflow::warn_of_orphans(&config);
-    let tree = Tree::new(&config, registry.clone());
-    if let Some(settings) = &config.service.admin
-        && let Err(error) = admin::serve(settings.listen, tree.observed(&config), health.clone())
-    {
-        let listen = settings.listen;
-        return Outcome::Failed(format!(
-            "service.admin.listen: cannot listen on {listen}: {error}"
-        ));
+    registry.set_config_version(&config.version);
+    let config = Arc::new(config);
+    let reload = ReloadDesk::new(&config);
+    let mut tree = Tree::new(&config, registry.clone());
+    if let Err(error) = serve_admin(&config, tree.observed(&config, &reload), &health) {
+        return Outcome::Failed(error);
     }
     let (exhausted, is_exhausted) = oneshot::channel();
-    let (lanes, sinks, leaked) = tree.watched(&config);
-    let watchdog = Watchdog::start(lanes, sinks, leaked, move |reason| {
+    let watchdog = Watchdog::start(tree.watch.clone(), tree.leaked(), move |reason| {
         if exhausted.send(reason).is_err() {
             tracing::debug!("the process is stopping already");
         }
@@ -123,11 +129,13 @@ async fn supervise(mut config: Config) -> Outcome {
         exited,
     } = watch;
     actix_rt::spawn({
-        let health = health.clone();
+        let (health, desk) = (health.clone(), reload.clone());
+        let wiring = Wiring::new(tree, config.clone());
         async move {
             if up.await.is_ok() {
                 health.up();
                 tracing::info!(after = ?started.elapsed(), "running");
+                reload::follow(wiring, load, desk, health, hangups).await;
             }
         }
     });
@@ -140,8 +148,18 @@ async fn supervise(mut config: Config) -> Outcome {
     let drained = drain::wait(signals, stop, reasons, timeout, &health).await;
     status.finish();
     summary::log(&registry);
-    let undone = Undone::of(&config, &registry);
+    let undone = Undone::of(&reload.applied().config, &registry);
     outcome(drained, undone, registry.is_balanced())
+}
+
+/// Starts the admin server, if it is wanted.
+fn serve_admin(config: &Config, observed: Observed, health: &Arc<Health>) -> Result<(), String> {
+    let Some(settings) = &config.service.admin else {
+        return Ok(());
+    };
+    let listen = settings.listen;
+    let served = admin::serve(listen, observed, health.clone());
+    served.map_err(|error| format!("service.admin.listen: cannot listen on {listen}: {error}"))
 }
 
 /// What is left of accepted events.
@@ -210,5 +228,5 @@ fn outcome(drained: Drained, undone: Undone, is_balanced: bool) -> Outcome {
 
 /// Tells the tree's root to stop.
 fn stop_root(stop: &actix::Recipient<Stop>) {
-    mailbox::control(stop, Stop);
+    mailbox::control(stop, Stop::Drain);
 }

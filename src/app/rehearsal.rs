@@ -32,9 +32,8 @@ pub(crate) fn rehearse(config: &Config) -> Result<(), String> {
 
 async fn run(config: &Config) -> Result<(), String> {
     let registry = Arc::new(Registry::default());
-    let tree = Tree::new(config, registry.clone());
-    let (lanes, sinks, leaked) = tree.watched(config);
-    let watchdog = Watchdog::start(lanes, sinks, leaked, |reason| {
+    let mut tree = Tree::new(config, registry.clone());
+    let watchdog = Watchdog::start(tree.watch.clone(), tree.leaked(), |reason| {
         tracing::error!(reason, "too many threads hang");
     });
     let _watchdog = watchdog.map_err(|error| format!("cannot start the watchdog: {error}"))?;

@@ -1,49 +1,28 @@
-//! The sources as a child of the root: each goes to the journal or straight to the router.
+//! The sources as children of their supervisor: each goes to the journal or straight to the router.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use actix_rt::ArbiterHandle;
 use veltrix_actors::{
     AutoShutdown, ChildSpec, Durability, DurabilityKind, Restart, SourcePlace, SourceSpec,
     Upstream, start_source, start_supervisor,
 };
 
-use super::arbiters::Arbiters;
+use super::branches::MakeChild;
 use super::tree::{self, SHUTDOWN, Tree, significant, supervisor};
 use crate::config::{Config, SourceConfig};
 use crate::disk_cursor::DiskCursor;
 
 /// All sources below their supervisor, which ends with the last of them.
-pub(super) fn child(all: &Tree, config: &Config) -> ChildSpec {
-    let sources: Vec<_> = config
-        .sources
-        .iter()
-        .map(|source| {
-            let spec = SourceSpec {
-                factory: source.factory.clone(),
-                place: place(all, config, source),
-            };
-            (spec, Arbiters::for_io(source.factory.is_blocking()))
-        })
+pub(super) fn child(all: &mut Tree, config: &Config) -> ChildSpec {
+    let sources = config.sources.iter();
+    let sources: Vec<MakeChild> = sources
+        .map(|source| all.source_child(config, source))
         .collect();
     let (registry, supervision) = (all.registry.clone(), config.supervision.clone());
-    let shutdown = config.service.drain_timeout + SHUTDOWN;
+    let (place, shutdown) = (all.places.sources.clone(), shutdown(config));
     let sources = tree::child("sources", Restart::Transient, shutdown, move |lifeline| {
-        let start = |(spec, arbiter): &(SourceSpec, ArbiterHandle)| {
-            let (spec, arbiter) = (spec.clone(), arbiter.clone());
-            // Sources wait for their events to be finished when they stop: the drain's deadline is theirs.
-            let source = tree::child(
-                &spec.place.name.clone(),
-                Restart::Transient,
-                shutdown,
-                move |lifeline| {
-                    start_source(spec.clone(), &arbiter, lifeline);
-                },
-            );
-            significant(source)
-        };
-        let children = sources.iter().map(start).collect();
+        let children = sources.iter().map(|source| source()).collect();
         let input = registry.clone();
         let supervisor = supervisor(
             "sources",
@@ -52,10 +31,39 @@ pub(super) fn child(all: &Tree, config: &Config) -> ChildSpec {
             registry.clone(),
             lifeline,
         );
-        let supervisor = supervisor.on_stop(move || input.end_input(Instant::now() + shutdown));
+        let supervisor = supervisor
+            .on_stop(move || input.end_input(Instant::now() + shutdown))
+            .found_at(&place);
         start_supervisor(supervisor.auto_shutdown(AutoShutdown::AllSignificant));
     });
     significant(sources)
+}
+
+/// Sources wait for their events to be finished when they stop: the drain's deadline is theirs.
+fn shutdown(config: &Config) -> Duration {
+    config.service.drain_timeout + SHUTDOWN
+}
+
+impl Tree {
+    /// A source under its supervisor. One that blocks gets a thread of its own.
+    pub(super) fn source_child(&mut self, config: &Config, source: &SourceConfig) -> MakeChild {
+        let spec = SourceSpec {
+            factory: source.factory.clone(),
+            place: place(self, config, source),
+        };
+        let arbiter = self.thread("sources", &source.name, source.factory.is_blocking());
+        let shutdown = shutdown(config);
+        Box::new(move || {
+            let (spec, arbiter) = (spec.clone(), arbiter.clone());
+            let name = spec.place.name.clone();
+            significant(tree::child(
+                &name,
+                Restart::Transient,
+                shutdown,
+                move |lifeline| start_source(spec.clone(), &arbiter, lifeline),
+            ))
+        })
+    }
 }
 
 fn place(tree: &Tree, config: &Config, source: &SourceConfig) -> SourcePlace {

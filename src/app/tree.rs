@@ -8,14 +8,16 @@ use actix::Recipient;
 use actix_rt::ArbiterHandle;
 use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    AutoShutdown, Backoff, Breaker, ChildSpec, DeadLetterDesk, JournalDesk, LaneSlot, LaneSpec,
-    LeakedThreads, Lifeline, MemoryBudget, Registry, ReplayTargets, Restart, RestartBudget,
-    RootWatch, Route, RouterSpec, SinkSpec, Stop, Supervisor, Target, TypeTable, Unmatched,
-    Watched, WatchedSink, start_lane, start_router, start_sink, start_supervisor,
+    AutoShutdown, Backoff, ChildSpec, DeadLetterDesk, JournalDesk, LeakedThreads, Lifeline,
+    MemoryBudget, Registry, ReplayDirectory, ReplayTargets, Restart, RestartBudget, RootWatch,
+    Route, RouterPlace, RouterSpec, Stop, Supervisor, SupervisorPlace, Target, TypeTable,
+    Unmatched, WatchList, start_router, start_supervisor,
 };
 
 use super::arbiters::Arbiters;
-use super::translate::{backoff, breaker, key, restart};
+use super::branches::{Lanes, MakeChild};
+use super::reload::ReloadDesk;
+use super::translate::backoff;
 use super::{dead_letters, journal, overflow, sources};
 use crate::admin::Observed;
 use crate::audit::AuditLog;
@@ -25,9 +27,9 @@ use crate::config::{self, Config, HandlerConfig, Supervision};
 pub(super) const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// How long one call of a handler may block its thread if `supervision.deadline` does not say.
-const HANG_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const HANG_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the actors of one process share.
+/// What the actors of one process share, and where each of them is found.
 pub(super) struct Tree {
     pub(super) registry: Arc<Registry>,
     pub(super) types: Arc<TypeTable>,
@@ -35,13 +37,31 @@ pub(super) struct Tree {
     pub(super) router: Arc<Inlet>,
     /// Where the journal takes events in.
     pub(super) journal: Arc<Inlet>,
-    dead_letters: Arc<Inlet>,
-    desk: Arc<DeadLetterDesk>,
+    pub(super) dead_letters: Arc<Inlet>,
+    pub(super) desk: Arc<DeadLetterDesk>,
     pub(super) journal_desk: Arc<JournalDesk>,
-    sinks: HashMap<String, Target>,
-    /// Per handler the places of its lanes.
-    lanes: HashMap<String, Vec<Arc<LaneSlot>>>,
-    leaked: Arc<LeakedThreads>,
+    pub(super) sinks: HashMap<String, Target>,
+    pub(super) lanes: HashMap<String, Lanes>,
+    pub(super) places: Places,
+    /// Set once the tree is started.
+    pub(super) routes: Option<Arc<RouterPlace>>,
+    pub(super) directory: ReplayDirectory,
+    pub(super) watch: WatchList,
+    pub(super) arbiters: Arbiters,
+    pub(super) has_journal: bool,
+    /// There are events that something keeps when the process dies.
+    pub(super) is_durable: bool,
+    /// Those of sources and sinks that have one of their own, by path.
+    pub(super) threads: HashMap<String, ArbiterHandle>,
+}
+
+/// Where the supervisors of what a reload changes are found.
+#[derive(Clone, Default)]
+pub(super) struct Places {
+    pub(super) overflow: SupervisorPlace,
+    pub(super) sinks: SupervisorPlace,
+    pub(super) handlers: SupervisorPlace,
+    pub(super) sources: SupervisorPlace,
 }
 
 impl Tree {
@@ -51,37 +71,53 @@ impl Tree {
             sink: Some(registry.sink(name)),
             spillway: overflow::spillway(config, name),
         };
+        let sinks = config.sinks.iter();
+        let sinks: HashMap<_, _> = sinks
+            .map(|sink| (sink.name.clone(), target(&sink.name)))
+            .collect();
         let mut arbiters = Arbiters::new(config.service.workers);
-        let lanes = |handler: &HandlerConfig| {
-            let workers = arbiters.for_lanes(handler.lane_count(), handler.is_isolated());
-            let slots = workers.into_iter().map(LaneSlot::new).collect();
-            (handler.name.clone(), slots)
-        };
+        let handlers = config.handlers.iter();
+        let lanes: HashMap<_, _> = handlers
+            .map(|handler| (handler.name.clone(), Lanes::new(handler, &mut arbiters)))
+            .collect();
         for source in &config.sources {
             // Before any of them starts: they share the memory, and the metrics show them all.
             registry.source(&source.name);
         }
-        Self {
-            lanes: config.handlers.iter().map(lanes).collect(),
-            leaked: arbiters.leaked().clone(),
+        let router = Inlet::new();
+        let tree = Self {
+            directory: ReplayDirectory::new(replay_targets(&router, &sinks, &lanes)),
             types: Arc::default(),
             budget: MemoryBudget::new(config.service.memory),
-            router: Inlet::new(),
+            router,
             journal: Inlet::new(),
             dead_letters: Inlet::new(),
             desk: Arc::default(),
             journal_desk: Arc::default(),
-            sinks: config
-                .sinks
-                .iter()
-                .map(|sink| (sink.name.clone(), target(&sink.name)))
-                .collect(),
+            sinks,
+            lanes,
+            places: Places::default(),
+            routes: None,
+            watch: WatchList::default(),
+            arbiters,
+            has_journal: journal::is_there(config),
+            is_durable: overflow::is_durable(config),
+            threads: HashMap::new(),
             registry,
-        }
+        };
+        config
+            .handlers
+            .iter()
+            .for_each(|handler| tree.watch_handler(handler));
+        config
+            .sinks
+            .iter()
+            .for_each(|sink| tree.watch_sink(&sink.name));
+        tree
     }
 
     /// What the admin server reads.
-    pub(super) fn observed(&self, config: &Config) -> Observed {
+    pub(super) fn observed(&self, config: &Config, reload: &Arc<ReloadDesk>) -> Observed {
         Observed {
             audit: Arc::new(AuditLog::of(&config.service.data_dir)),
             registry: self.registry.clone(),
@@ -89,45 +125,26 @@ impl Tree {
             types: self.types.clone(),
             dead_letters: self.desk.clone(),
             journal: self.journal_desk.clone(),
-            replay_targets: self.replay_targets(config),
+            replay_targets: self.directory.clone(),
+            reload: reload.clone(),
         }
     }
 
-    /// What the watchdog is to watch, and its count of hung threads.
-    pub(super) fn watched(
-        &self,
-        config: &Config,
-    ) -> (Vec<Watched>, Vec<WatchedSink>, Arc<LeakedThreads>) {
-        let lanes = config.handlers.iter().flat_map(|handler| {
-            let watched = |(lane, slot): (usize, &Arc<LaneSlot>)| Watched {
-                slot: slot.clone(),
-                handler: handler.name.as_str().into(),
-                stats: self.registry.handler(&handler.name),
-                lane,
-                deadline: handler.supervision.deadline.unwrap_or(HANG_TIMEOUT),
-            };
-            let slots = self.lanes[&handler.name].iter();
-            slots.enumerate().map(watched).collect::<Vec<_>>()
-        });
-        let sink = |sink: &config::SinkConfig| WatchedSink {
-            name: sink.name.as_str().into(),
-            path: format!("sinks/{}", sink.name),
-            registry: self.registry.clone(),
-        };
-        let sinks = config.sinks.iter().map(sink).collect();
-        (lanes.collect(), sinks, self.leaked.clone())
+    /// Threads that hang.
+    pub(super) fn leaked(&self) -> Arc<LeakedThreads> {
+        self.arbiters.leaked().clone()
     }
 
     /// Starts the tree on the current arbiter. It ends by itself once all sources have.
-    pub(super) fn start(self, config: &Config) -> (Recipient<Stop>, RootWatch) {
+    pub(super) fn start(&mut self, config: &Config) -> (Recipient<Stop>, RootWatch) {
         let mut children = vec![self.dead_letters_child(config)];
-        children.extend(journal::child(&self, config));
-        children.extend(overflow::child(&self, config));
+        children.extend(journal::child(self, config));
+        children.extend(overflow::child(self, config));
         children.extend([
             self.sinks_child(config),
             self.handlers_child(config),
             self.router_child(config),
-            sources::child(&self, config),
+            sources::child(self, config),
         ]);
         let (lifeline, watch) = Lifeline::root();
         // Nothing above the root could decide otherwise, so the first failure that reaches it ends the process.
@@ -136,154 +153,83 @@ impl Tree {
         (start_supervisor(root), watch)
     }
 
-    /// Where a sink takes events in.
-    pub(super) fn sink(&self, name: &str) -> Target {
-        self.sinks[name].clone()
-    }
-
     fn dead_letters_child(&self, config: &Config) -> ChildSpec {
-        let targets = self.replay_targets(config);
-        let spec = dead_letters::spec(config, &self.sinks, targets, &self.observed(config));
+        let spec = dead_letters::spec(config, self);
         let start = dead_letters::start(config, spec, self.dead_letters.clone());
         child("dead-letters", Restart::Permanent, SHUTDOWN, start)
     }
 
     /// Where events can be sent once more.
-    pub(super) fn replay_targets(&self, config: &Config) -> ReplayTargets {
-        let handler = |handler: &HandlerConfig| {
-            let lanes = self.inlets(&handler.name);
-            (handler.name.clone(), (key(&handler.key), lanes))
-        };
-        ReplayTargets {
-            router: self.router.clone(),
-            handlers: config.handlers.iter().map(handler).collect(),
-            sinks: self.sinks.clone(),
-        }
+    pub(super) fn replay_targets(&self) -> ReplayTargets {
+        replay_targets(&self.router, &self.sinks, &self.lanes)
     }
 
-    fn sinks_child(&self, config: &Config) -> ChildSpec {
-        let sinks: Vec<_> = config
-            .sinks
-            .iter()
-            .map(|sink| {
-                let spec = SinkSpec {
-                    name: sink.name.as_str().into(),
-                    factory: sink.factory.clone(),
-                    dead_letters: self.dead_letters.clone(),
-                    registry: self.registry.clone(),
-                };
-                let arbiter = Arbiters::for_io(sink.factory.is_blocking());
-                (spec, self.sinks[&sink.name].inlet.clone(), arbiter)
-            })
-            .collect();
-        let registry = self.registry.clone();
-        supervisor_child("sinks", &config.supervision, registry, move || {
-            let start = |(spec, inlet, arbiter): &(SinkSpec, Arc<Inlet>, ArbiterHandle)| {
-                let (spec, inlet, arbiter) = (spec.clone(), inlet.clone(), arbiter.clone());
-                child(
-                    &spec.name.clone(),
-                    Restart::Permanent,
-                    SHUTDOWN,
-                    move |lifeline| {
-                        start_sink(spec.clone(), inlet.clone(), &arbiter, lifeline);
-                    },
-                )
-            };
-            sinks.iter().map(start).collect()
-        })
-    }
-
-    fn handlers_child(&self, config: &Config) -> ChildSpec {
-        let handlers: Vec<_> = config
-            .handlers
-            .iter()
-            .map(|handler| {
-                (
-                    self.lane_spec(config, handler),
-                    self.lanes[&handler.name].clone(),
-                    handler.supervision.clone(),
-                )
-            })
-            .collect();
-        let registry = self.registry.clone();
+    fn sinks_child(&mut self, config: &Config) -> ChildSpec {
+        let sinks = config.sinks.iter();
+        let sinks: Vec<MakeChild> = sinks.map(|sink| self.sink_child(sink)).collect();
+        let (registry, place) = (self.registry.clone(), self.places.sinks.clone());
         supervisor_child(
-            "handlers",
+            "sinks",
             &config.supervision,
-            registry.clone(),
-            move || {
-                let start =
-                    |(spec, lanes, supervision): &(LaneSpec, Vec<Arc<LaneSlot>>, Supervision)| {
-                        let (spec, lanes) = (spec.clone(), lanes.clone());
-                        let (name, restart) = (spec.handler.clone(), restart(supervision));
-                        supervisor_child(&name, supervision, registry.clone(), move || {
-                            lanes
-                                .iter()
-                                .enumerate()
-                                .map(|(number, lane)| lane_child(&spec, restart, number, lane))
-                                .collect()
-                        })
-                    };
-                handlers.iter().map(start).collect()
-            },
+            registry,
+            Some(place),
+            move || sinks.iter().map(|sink| sink()).collect(),
         )
     }
 
-    fn router_child(&self, config: &Config) -> ChildSpec {
-        let route = |handler: &HandlerConfig| Route {
-            patterns: handler.on.clone(),
-            key: key(&handler.key),
-            lanes: self.inlets(&handler.name),
-            is_conditional: handler.factory.is_conditional(),
+    fn handlers_child(&self, config: &Config) -> ChildSpec {
+        let handlers = config.handlers.iter();
+        let handlers: Vec<MakeChild> = handlers
+            .map(|handler| self.handler_child(config, handler))
+            .collect();
+        let (registry, place) = (self.registry.clone(), self.places.handlers.clone());
+        supervisor_child(
+            "handlers",
+            &config.supervision,
+            registry,
+            Some(place),
+            move || handlers.iter().map(|handler| handler()).collect(),
+        )
+    }
+
+    /// What the router goes by under this config, whose lanes and sinks are there.
+    pub(super) fn router_spec(&self, config: &Config) -> RouterSpec {
+        let route = |handler: &HandlerConfig| {
+            let (key, lanes) = self.lanes[&handler.name].way_in();
+            Route {
+                patterns: handler.on.clone(),
+                key,
+                lanes,
+                is_conditional: handler.factory.is_conditional(),
+            }
         };
-        let spec = RouterSpec {
+        RouterSpec {
             routes: config.handlers.iter().map(route).collect(),
             unmatched: self.unmatched(config),
             dead_letters: self.dead_letters.clone(),
             max_hops: config.service.max_hops,
             registry: self.registry.clone(),
             faults: config.faults.as_ref().and_then(|all| all.router.clone()),
-        };
+        }
+    }
+
+    fn router_child(&mut self, config: &Config) -> ChildSpec {
+        let place = RouterPlace::new(self.router_spec(config));
+        self.routes = Some(place.clone());
         let inlet = self.router.clone();
         let shutdown = config.service.drain_timeout + SHUTDOWN;
         // Its senders and receivers outlive it, so it is restarted alone.
         let (supervision, registry) = (&config.supervision, self.registry.clone());
-        supervisor_child("router", supervision, registry, move || {
-            let (spec, inlet) = (spec.clone(), inlet.clone());
+        supervisor_child("router", supervision, registry, None, move || {
+            let (place, inlet) = (place.clone(), inlet.clone());
             let router = child("0", Restart::Permanent, shutdown, move |lifeline| {
-                start_router(spec.clone(), inlet.clone(), &Arbiters::core(), lifeline);
+                start_router(place.clone(), inlet.clone(), &Arbiters::core(), lifeline);
             });
             vec![router]
         })
     }
 
-    fn lane_spec(&self, config: &Config, handler: &HandlerConfig) -> LaneSpec {
-        let target = |target: &config::Target| match target {
-            config::Target::Router => Target::of(&self.router),
-            config::Target::Sink(name) => self.sinks[name].clone(),
-        };
-        LaneSpec {
-            service: config.service.name.as_str().into(),
-            handler: handler.name.as_str().into(),
-            factory: handler.factory.clone(),
-            targets: handler.to.iter().map(target).collect(),
-            dead_letters: self.dead_letters.clone(),
-            unmatched: self.unmatched(config),
-            attempts: handler.supervision.attempts,
-            deadline: handler.supervision.deadline,
-            backoff: backoff(&handler.supervision),
-            breaker: Some(Arc::new(Breaker::new(breaker(&handler.supervision)))),
-            types: self.types.clone(),
-            budget: self.budget.clone(),
-            registry: self.registry.clone(),
-        }
-    }
-
-    fn inlets(&self, handler: &str) -> Vec<Arc<Inlet>> {
-        let slots = self.lanes[handler].iter();
-        slots.map(|slot| slot.inlet().clone()).collect()
-    }
-
-    fn unmatched(&self, config: &Config) -> Unmatched {
+    pub(super) fn unmatched(&self, config: &Config) -> Unmatched {
         match &config.unmatched {
             config::Unmatched::DeadLetter => Unmatched::DeadLetter,
             config::Unmatched::Drop => Unmatched::Drop,
@@ -292,31 +238,38 @@ impl Tree {
     }
 }
 
-fn lane_child(spec: &LaneSpec, restart: Restart, number: usize, slot: &Arc<LaneSlot>) -> ChildSpec {
-    let (spec, slot) = (spec.clone(), slot.clone());
-    child(&number.to_string(), restart, SHUTDOWN, move |lifeline| {
-        start_lane(spec.clone(), number, &slot, lifeline);
-    })
+fn replay_targets(
+    router: &Arc<Inlet>,
+    sinks: &HashMap<String, Target>,
+    lanes: &HashMap<String, Lanes>,
+) -> ReplayTargets {
+    let lanes = lanes.iter();
+    ReplayTargets {
+        router: router.clone(),
+        handlers: lanes
+            .map(|(name, lanes)| (name.clone(), lanes.way_in()))
+            .collect(),
+        sinks: sinks.clone(),
+    }
 }
 
 /// A supervisor as a child; its own children are made anew with it.
-fn supervisor_child(
+pub(super) fn supervisor_child(
     name: &str,
     supervision: &Supervision,
     registry: Arc<Registry>,
+    place: Option<SupervisorPlace>,
     children: impl Fn() -> Vec<ChildSpec> + 'static,
 ) -> ChildSpec {
     let (id, supervision) = (name.to_owned(), supervision.clone());
     // Its children's deadlines bound it.
     let shutdown = Duration::MAX;
     child(name, Restart::Permanent, shutdown, move |lifeline| {
-        start_supervisor(supervisor(
-            &id,
-            children(),
-            &supervision,
-            registry.clone(),
-            lifeline,
-        ));
+        let supervisor = supervisor(&id, children(), &supervision, registry.clone(), lifeline);
+        start_supervisor(match &place {
+            Some(place) => supervisor.found_at(place),
+            None => supervisor,
+        });
     })
 }
 

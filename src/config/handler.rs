@@ -12,6 +12,7 @@ use super::{
     decode::decode_what_is_valid,
     event_key::EventKey,
     expression::{Expression, Purpose},
+    live::Fingerprint,
     one_or_many::OneOrMany,
     path::KeyPath,
     problems::Reporter,
@@ -118,6 +119,8 @@ pub struct HandlerConfig {
     pub supervision: Supervision,
     /// Makes the handler of each lane.
     pub factory: Arc<dyn HandlerFactory>,
+    /// What a reload knows it by.
+    pub fingerprint: Fingerprint,
 }
 
 impl fmt::Debug for HandlerConfig {
@@ -220,6 +223,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
         isolation: raw.isolation,
         supervision: supervision.unwrap_or_else(|| defaults.clone()),
         factory: factory?,
+        fingerprint: Fingerprint::of(value, context.tree, &["supervision", "routing", "faults"]),
     })
 }
 

@@ -96,12 +96,13 @@ pub(crate) fn load(
     };
     let mut tree = Tree {
         version: version::of(&value),
-        written: Written::new(value.clone()),
+        written: Written::default(),
         value,
         origins: Origins::default(),
         problems,
     };
-    secret_places::hide(&tree.value, &layers, schemas, &mut tree.origins);
+    let secrets = secret_places::hide(&tree.value, &layers, schemas, &mut tree.origins);
+    tree.written = Written::new(tree.value.clone(), &secrets);
     layers
         .into_iter()
         .for_each(|layer| tree.origins.overlay(layer.origins));

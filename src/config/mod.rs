@@ -20,6 +20,7 @@ mod handler;
 mod journal;
 mod json;
 mod layers;
+mod live;
 mod loops;
 mod message;
 mod names;
@@ -28,6 +29,7 @@ mod one_or_many;
 mod origins;
 mod path;
 mod problems;
+mod reload;
 mod routing;
 mod schema;
 mod secret;
@@ -68,9 +70,11 @@ pub use self::{
     files::locate,
     handler::{Emits, HandlerConfig, Isolation, Target},
     journal::JournalConfig,
+    live::{Fingerprint, Fixed},
     origins::{FileLocation, Location, Span},
     path::{KeyPath, Step},
     problems::{Problem, Problems, Severity},
+    reload::ReloadConfig,
     routing::Unmatched,
     secret::Secret,
     section::Section,

@@ -69,6 +69,14 @@ impl KeyPath {
         Some((Self(rest.to_vec()), last))
     }
 
+    /// What stands there.
+    pub(crate) fn find_mut<'a>(&self, tree: &'a mut Value) -> Option<&'a mut Value> {
+        self.0.iter().try_fold(tree, |value, step| match step {
+            Step::Key(key) => value.get_mut(key),
+            Step::Index(index) => value.get_mut(index),
+        })
+    }
+
     /// Whether one of the two paths leads to the other.
     pub fn is_related(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(a, b)| a == b)

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{
     dead_letters::RawDeadLetters, dedupe::RawDedupe, faults::RawFaults, handler::RawHandler,
-    journal::RawJournal, path::Step, routing::RawRouting, service::RawService, sink::RawSink,
-    source::RawSource, supervision::RawSupervision, test_case::RawTest,
+    journal::RawJournal, path::Step, reload::RawReload, routing::RawRouting, service::RawService,
+    sink::RawSink, source::RawSource, supervision::RawSupervision, test_case::RawTest,
 };
 use crate::components::Components;
 
@@ -14,7 +14,7 @@ use crate::components::Components;
 pub(crate) const MAX_REFERENCES: usize = 64;
 
 /// The top-level sections of the config.
-pub(crate) const SECTIONS: [&str; 11] = [
+pub(crate) const SECTIONS: [&str; 12] = [
     "service",
     "sources",
     "handlers",
@@ -24,6 +24,7 @@ pub(crate) const SECTIONS: [&str; 11] = [
     "dead_letters",
     "journal",
     "dedupe",
+    "reload",
     "faults",
     "tests",
 ];
@@ -37,6 +38,7 @@ pub(crate) fn of_section(section: &str) -> Option<Schema> {
         "dead_letters" => Some(schema_for!(RawDeadLetters)),
         "journal" => Some(schema_for!(RawJournal)),
         "dedupe" => Some(schema_for!(RawDedupe)),
+        "reload" => Some(schema_for!(RawReload)),
         "faults" => Some(schema_for!(RawFaults)),
         "tests" => Some(schema_for!(Vec<RawTest>)),
         _ => None,

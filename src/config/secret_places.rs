@@ -18,7 +18,13 @@ use super::{
 const SCHEMES: [&str; 4] = ["", "Bearer", "Basic", "Token"];
 
 /// Remembers what stands literally at secret places: in `origins` for messages, in each file for the lines that are shown.
-pub(crate) fn hide(tree: &Value, layers: &[Layer], schemas: &Schemas<'_>, origins: &mut Origins) {
+/// Returns these places.
+pub(crate) fn hide(
+    tree: &Value,
+    layers: &[Layer],
+    schemas: &Schemas<'_>,
+    origins: &mut Origins,
+) -> Vec<KeyPath> {
     let mut search = Search {
         found: Vec::new(),
         by_file: HashMap::new(),
@@ -44,7 +50,10 @@ pub(crate) fn hide(tree: &Value, layers: &[Layer], schemas: &Schemas<'_>, origin
             }
         }
     }
+    let places = search.found.iter().map(|(path, _)| path.clone());
+    let places = places.collect();
     search.finish(origins);
+    places
 }
 
 fn has_secrets(schema: &Schema) -> bool {

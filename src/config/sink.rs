@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     decode::decode_what_is_valid,
+    live::Fingerprint,
     names::RESERVED_SINKS,
     path::KeyPath,
     section::{self, Section},
@@ -36,6 +37,8 @@ pub struct SinkConfig {
     pub kind: String,
     /// Makes what the sink actor needs.
     pub factory: Arc<dyn SinkFactory>,
+    /// What a reload knows it by.
+    pub fingerprint: Fingerprint,
 }
 
 impl fmt::Debug for SinkConfig {
@@ -84,5 +87,6 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
         name: name.to_owned(),
         kind: raw?.kind,
         factory: factory?,
+        fingerprint: Fingerprint::of(value, context.tree, &["faults"]),
     })
 }

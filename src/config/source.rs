@@ -10,6 +10,7 @@ use veltrix_actors::DurabilityKind;
 use super::{
     decode::decode_what_is_valid,
     expression::{Envelope, RawEnvelope},
+    live::Fingerprint,
     path::KeyPath,
     problems::Reporter,
     section::{self, Section},
@@ -57,6 +58,8 @@ pub struct SourceConfig {
     pub durability: DurabilityKind,
     /// Makes what the source actor needs.
     pub factory: Arc<dyn SourceFactory>,
+    /// What a reload knows it by.
+    pub fingerprint: Fingerprint,
 }
 
 impl fmt::Debug for SourceConfig {
@@ -128,6 +131,7 @@ pub(crate) fn validate(name: &str, value: &Value, context: Context<'_>) -> Optio
         envelope,
         durability,
         factory,
+        fingerprint: Fingerprint::of(value, context.tree, &["faults"]),
     })
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{path::KeyPath, problems::Reporter};
 
 /// Where they stand; `*` is any name.
-const UNSUPPORTED: [&[&str]; 2] = [&["reload"], &["service", "admin", "auth"]];
+const UNSUPPORTED: [&[&str]; 1] = [&["service", "admin", "auth"]];
 
 /// Takes them out of the tree and reports each.
 pub(crate) fn refuse(tree: &mut Value, reporter: &Reporter) {

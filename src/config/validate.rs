@@ -13,9 +13,11 @@ use super::{
     handler::{self, HandlerConfig},
     journal::{JournalConfig, RawJournal},
     layers::Tree,
+    live::Fixed,
     message, names,
     path::KeyPath,
     problems::{Problems, Reporter},
+    reload::{RawReload, ReloadConfig},
     routing::{RawRouting, Unmatched},
     schema::SECTIONS,
     service::{RawService, ServiceConfig},
@@ -50,6 +52,10 @@ pub struct Config {
     pub journal: JournalConfig,
     /// How far back events are known that come again, if they are.
     pub dedupe: Option<DedupeConfig>,
+    /// How a changed config is taken over.
+    pub reload: ReloadConfig,
+    /// What a reload cannot change.
+    pub fixed: Fixed,
     /// A short stable hash of the merged config, secrets left out.
     pub version: String,
     /// What may be shown of it.
@@ -74,6 +80,8 @@ pub enum Place {
 pub(crate) struct Context<'a> {
     pub(crate) components: &'a Components,
     pub(crate) reporter: &'a Reporter,
+    /// The whole config.
+    pub(crate) tree: &'a Value,
     /// The names of all sinks, valid or not.
     pub(crate) sinks: &'a [&'a str],
     /// What handlers' `supervision` is laid over.
@@ -128,6 +136,7 @@ fn build(
     let context = Context {
         components,
         reporter,
+        tree: &tree,
         sinks: &sink_names,
         supervision: &supervision,
     };
@@ -150,6 +159,7 @@ fn build(
     let dead_letters = dead_letters(&tree, context);
     let journal = journal(&tree, reporter);
     let dedupe = dedupe(&tree, journal.as_ref(), reporter);
+    let reload = reload(&tree, reporter);
     let copies_sink = dead_letters
         .as_ref()
         .and_then(|config| config.also_to.as_deref());
@@ -180,6 +190,8 @@ fn build(
         dead_letters: dead_letters?,
         journal: journal?,
         dedupe,
+        reload: reload?,
+        fixed: Fixed::of(&tree),
         version: String::new(),
         written: Written::default(),
         faults,
@@ -236,6 +248,11 @@ fn dedupe(
     tree.get("dedupe")?;
     let raw: Option<RawDedupe> = section(tree, "dedupe", reporter);
     raw.map(|raw| raw.validate(journal, reporter))
+}
+
+fn reload(tree: &Value, reporter: &Reporter) -> Option<ReloadConfig> {
+    let raw: Option<RawReload> = section(tree, "reload", reporter);
+    raw.map(|raw| raw.validate())
 }
 
 fn journal(tree: &Value, reporter: &Reporter) -> Option<JournalConfig> {

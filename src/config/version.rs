@@ -17,7 +17,7 @@ pub(crate) fn of(merged: &Value) -> String {
 }
 
 /// FNV-1a of 64 bits (RFC 9923): the standard library's hashes may change with its version.
-fn fnv_1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv_1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

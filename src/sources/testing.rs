@@ -93,7 +93,7 @@ impl Harness {
 
     /// Tells the source to drain.
     pub(super) async fn stop(&self) {
-        self.actor.send(Stop).await.expect("a living source");
+        self.actor.send(Stop::Drain).await.expect("a living source");
     }
 
     /// Has the router keep its credits, and give them back.

@@ -153,6 +153,7 @@ impl Stage {
             envelope: None,
             durability: DurabilityKind::None,
             factory: Arc::new(source),
+            fingerprint: crate::config::Fingerprint::default(),
         }];
         config.sinks = recorders;
         if config.unmatched != Unmatched::DeadLetter {
@@ -178,6 +179,7 @@ fn recorder(name: &str, records: Vec<Record>) -> SinkConfig {
         name: name.to_owned(),
         kind: "test".to_owned(),
         factory: Arc::new(RecorderFactory::new(records)),
+        fingerprint: crate::config::Fingerprint::default(),
     }
 }
 

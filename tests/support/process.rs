@@ -53,6 +53,11 @@ impl Process {
         Self::start_with(folder, config, Stdio::null(), &["--log-level", "trace"])
     }
 
+    /// Starts the binary so that it follows its config's files.
+    pub(crate) fn start_watching(folder: tempfile::TempDir, config: &str) -> Self {
+        Self::start_with(folder, config, Stdio::null(), &["--watch"])
+    }
+
     /// Starts the binary on a config that injects faults.
     pub(crate) fn start_faulty(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");

@@ -21,10 +21,15 @@ pub enum Restart {
     Temporary,
 }
 
-/// Asks an actor to finish its work and end.
-#[derive(Clone, Copy, Debug, Message)]
+/// Asks an actor to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct Stop;
+pub enum Stop {
+    /// Once everything that was sent to it is finished.
+    Drain,
+    /// Once what it is at is finished: the rest is its successor's.
+    HandOver,
+}
 
 /// How a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,9 +258,10 @@ impl Lifeline {
     }
 }
 
-fn answer<T>(sender: Option<oneshot::Sender<T>>, value: T) {
+/// Answers whoever waits, if somebody does.
+pub(super) fn answer<T>(sender: Option<oneshot::Sender<T>>, value: T) {
     if sender.is_some_and(|sender| sender.send(value).is_err()) {
-        tracing::debug!("the process does not watch its root any more");
+        tracing::debug!("nobody waits for the answer any more");
     }
 }
 

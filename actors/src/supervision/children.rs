@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::{Recipient, SpawnHandle};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::child::{ChildSpec, Restart, Stop};
+use super::child::{ChildSpec, Restart, Stop, answer};
 use super::strategy::{AutoShutdown, Member, Presence};
 use crate::actor_status::{ActorState, ActorStatus};
 use crate::mailbox::control;
@@ -25,8 +26,12 @@ pub(super) struct Child {
     pub(super) failures: u32,
     pub(super) state: ChildState,
     up_since: Option<Instant>,
-    /// It was told to stop, or will be as soon as it exists.
-    is_told: bool,
+    /// How it was told to stop, or will be as soon as it exists.
+    told: Option<Stop>,
+    /// It was added to a running supervisor, which is to say how its first start goes.
+    pub(super) on_start: Option<oneshot::Sender<Result<(), String>>>,
+    /// It is not to be started again, and its end is waited for.
+    pub(super) on_removal: Vec<oneshot::Sender<()>>,
 }
 
 pub(super) enum ChildState {
@@ -47,24 +52,21 @@ impl Children {
         parent: &ActorStatus,
         registry: &Arc<Registry>,
     ) -> Self {
-        let child = |spec: ChildSpec| {
-            let path = match parent.path().is_empty() {
-                true => spec.id.clone(),
-                false => format!("{}/{}", parent.path(), spec.id),
-            };
-            let status = registry.actors.of(&path);
-            status.set(ActorState::Stopped);
-            Child {
-                status,
-                spec,
-                generation: 0,
-                failures: 0,
-                state: ChildState::Down,
-                up_since: None,
-                is_told: false,
-            }
-        };
+        let child = |spec| Child::new(spec, parent, registry);
         Self(specs.into_iter().map(child).collect())
+    }
+
+    /// Adds one, and gives its number.
+    pub(super) fn add(&mut self, child: Child) -> usize {
+        self.0.push(child);
+        self.0.len() - 1
+    }
+
+    /// The number of the child of that name that is neither removed nor about to be.
+    pub(super) fn find(&self, id: &str) -> Option<usize> {
+        let is_it =
+            |child: &Child| child.spec.id == id && !matches!(child.state, ChildState::Removed);
+        self.0.iter().position(is_it)
     }
 
     /// Why these children cannot be supervised, by OTP's rules.
@@ -131,6 +133,26 @@ impl IndexMut<usize> for Children {
 }
 
 impl Child {
+    pub(super) fn new(spec: ChildSpec, parent: &ActorStatus, registry: &Registry) -> Self {
+        let path = match parent.path().is_empty() {
+            true => spec.id.clone(),
+            false => format!("{}/{}", parent.path(), spec.id),
+        };
+        let status = registry.actors.of(&path);
+        status.set(ActorState::Stopped);
+        Self {
+            status,
+            spec,
+            generation: 0,
+            failures: 0,
+            state: ChildState::Down,
+            up_since: None,
+            told: None,
+            on_start: None,
+            on_removal: Vec::new(),
+        }
+    }
+
     pub(super) fn path(&self) -> &str {
         self.status.path()
     }
@@ -143,15 +165,15 @@ impl Child {
     pub(super) fn begin(&mut self) {
         self.generation = self.status.start();
         self.state = ChildState::Starting(None);
-        self.is_told = false;
+        self.told = None;
         self.up_since = None;
     }
 
     /// It exists.
     pub(super) fn spawned(&mut self, stop: Recipient<Stop>) {
         if let ChildState::Starting(_) = self.state {
-            if self.is_told {
-                control(&stop, Stop);
+            if let Some(how) = self.told {
+                control(&stop, how);
             }
             self.state = ChildState::Starting(Some(stop));
         }
@@ -184,14 +206,25 @@ impl Child {
         self.failures
     }
 
-    /// Tells it to stop. False if it was told before, or is not there.
-    pub(super) fn tell(&mut self) -> bool {
-        if !self.is_alive() || std::mem::replace(&mut self.is_told, true) {
+    /// Tells it to stop; one that drains can still be told to hand over. False if it was told before, or is not there.
+    pub(super) fn tell(&mut self, how: Stop) -> bool {
+        let before = self.told;
+        if !self.is_alive() || before == Some(how) || before == Some(Stop::HandOver) {
             return false;
         }
+        self.told = Some(how);
         if let ChildState::Starting(Some(stop)) | ChildState::Up(stop) = &self.state {
-            control(stop, Stop);
+            control(stop, how);
         }
-        true
+        before.is_none()
+    }
+
+    /// It is gone for good: nothing of its spec is kept, and who waits for its end is told.
+    pub(super) fn remove(&mut self) {
+        self.state = ChildState::Removed;
+        self.spec.start = Box::new(|_| ());
+        for waiting in self.on_removal.drain(..) {
+            answer(Some(waiting), ());
+        }
     }
 }

@@ -4,6 +4,8 @@ mod backoff;
 mod budget;
 mod child;
 mod children;
+mod membership;
+mod stopping;
 mod strategy;
 mod supervisor;
 
@@ -13,5 +15,6 @@ pub use budget::RestartBudget;
 pub use child::{
     ChildEvent, ChildHandle, ChildSpec, ExitReason, Lifeline, Restart, RootWatch, StartError, Stop,
 };
+pub use membership::SupervisorPlace;
 pub use strategy::{AutoShutdown, Strategy};
 pub use supervisor::Supervisor;

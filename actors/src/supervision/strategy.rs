@@ -128,6 +128,14 @@ fn ends_supervisor(auto_shutdown: AutoShutdown, members: &[Member], exited: usiz
         }
 }
 
+/// Whether a supervisor has no significant child left that it would live for.
+pub(super) fn is_bereft(auto_shutdown: AutoShutdown, members: &[Member]) -> bool {
+    let is_left = |member: &Member| {
+        member.is_significant && matches!(member.presence, Presence::Alive | Presence::Expected)
+    };
+    auto_shutdown == AutoShutdown::AllSignificant && !members.iter().any(is_left)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::backoff::{Backoff, jitter_sample};
 use super::budget::RestartBudget;
-use super::child::{ChildEvent, ChildSpec, ExitReason, Lifeline, News, Stop};
+use super::child::{ChildEvent, ChildSpec, ExitReason, Lifeline, News, Stop, answer};
 use super::children::{ChildState, Children};
+use super::membership::SupervisorPlace;
 use super::strategy::{self, AutoShutdown, Decision, Strategy};
 use crate::actor_status::ActorState;
 use crate::stats::Registry;
@@ -20,25 +21,30 @@ use crate::stats::Registry;
 /// about. Other than in OTP that is a failure, so a transient supervisor is started again after it; a child that cannot
 /// be started is tried again within the budget, at the first start as well; and restarts wait for a back-off.
 pub struct Supervisor {
-    name: String,
-    children: Children,
+    pub(super) name: String,
+    pub(super) children: Children,
     strategy: Strategy,
-    auto_shutdown: AutoShutdown,
+    pub(super) auto_shutdown: AutoShutdown,
     budget: RestartBudget,
     backoff: Backoff,
-    registry: Arc<Registry>,
-    phase: Phase,
+    pub(super) registry: Arc<Registry>,
+    pub(super) phase: Phase,
     plan: Plan,
-    lifeline: Lifeline,
-    stops_together: bool,
+    pub(super) lifeline: Lifeline,
+    pub(super) stops_together: bool,
+    /// How its children are told to stop.
+    pub(super) how: Stop,
+    place: Option<SupervisorPlace>,
     /// Called once when it begins to stop, for whatever reason.
-    on_stop: Option<Box<dyn FnOnce()>>,
+    pub(super) on_stop: Option<Box<dyn FnOnce()>>,
     /// A significant child has ended before all were up; decided about once they are.
     is_finished: bool,
+    /// Children come and go: that none is left means nothing until they have settled.
+    pub(super) is_changing: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Not all children have been up yet.
     Starting,
     Running,
@@ -47,13 +53,22 @@ enum Phase {
 
 /// What is being done to children, one after the other: first some are stopped, then some are started.
 #[derive(Default)]
-struct Plan {
+pub(super) struct Plan {
     stop: VecDeque<usize>,
     /// The back-off before the first start.
     wait: Option<SpawnHandle>,
     start: VecDeque<usize>,
     /// The first of `start` has been begun.
     is_begun: bool,
+}
+
+impl Plan {
+    pub(super) fn to_stop(stop: VecDeque<usize>) -> Self {
+        Self {
+            stop,
+            ..Self::default()
+        }
+    }
 }
 
 impl Supervisor {
@@ -83,8 +98,11 @@ impl Supervisor {
             plan: Plan::default(),
             lifeline,
             stops_together: false,
+            how: Stop::Drain,
+            place: None,
             on_stop: None,
             is_finished: false,
+            is_changing: false,
         }
     }
 
@@ -110,6 +128,13 @@ impl Supervisor {
         self
     }
 
+    /// Lets it be found there while it runs, to have children added and removed: one for one only.
+    #[must_use]
+    pub fn found_at(mut self, place: &SupervisorPlace) -> Self {
+        self.place = Some(place.clone());
+        self
+    }
+
     /// Has this called when it begins to stop: told to, done, or with its budget used up.
     #[must_use]
     pub fn on_stop(mut self, on_stop: impl FnOnce() + 'static) -> Self {
@@ -118,9 +143,9 @@ impl Supervisor {
     }
 
     /// Goes on with the plan until there is something to wait for.
-    fn proceed(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn proceed(&mut self, ctx: &mut Context<Self>) {
         while let Some(index) = self.plan.stop.front().copied() {
-            self.tell(index, ctx);
+            self.tell(index, self.how, ctx);
             if self.children[index].is_alive() {
                 return;
             }
@@ -146,7 +171,7 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, index: usize, ctx: &mut Context<Self>) {
+    pub(super) fn start(&mut self, index: usize, ctx: &mut Context<Self>) {
         let child = &mut self.children[index];
         child.begin();
         let (path, generation) = (child.path(), child.generation);
@@ -165,6 +190,7 @@ impl Supervisor {
         if child.up() {
             let (path, generation) = (child.path(), child.generation);
             tracing::debug!(path, generation, "started");
+            answer(child.on_start.take(), Ok(()));
             self.settled(index, ctx);
         }
     }
@@ -199,7 +225,7 @@ impl Supervisor {
             tracing::warn!(path, generation, %reason, "failed");
             child.status.failed(reason.to_string());
         }
-        if is_stopping {
+        if self.is_removed(index, reason) || is_stopping {
             return self.proceed(ctx);
         }
         match strategy::decide(self.strategy, self.auto_shutdown, &members, index, reason) {
@@ -210,6 +236,7 @@ impl Supervisor {
                 self.is_finished = true;
                 self.settled(index, ctx);
             }
+            Decision::ShutDown if self.is_changing => self.settled(index, ctx),
             Decision::ShutDown => self.shut_down(ctx),
             Decision::Restart { stop, start } => self.restart(index, reason, (stop, start), ctx),
         }
@@ -274,77 +301,10 @@ impl Supervisor {
         self.stop_all(ctx);
     }
 
-    /// Its significant children are done.
-    fn shut_down(&mut self, ctx: &mut Context<Self>) {
-        tracing::debug!(path = self.name, "done");
-        self.lifeline.done();
-        self.stop_all(ctx);
-    }
-
-    fn replace_plan(&mut self, plan: Plan, ctx: &mut Context<Self>) {
+    pub(super) fn replace_plan(&mut self, plan: Plan, ctx: &mut Context<Self>) {
         let before = std::mem::replace(&mut self.plan, plan);
         if let Some(timer) = before.wait {
             ctx.cancel_future(timer);
-        }
-    }
-
-    /// Stops all children, the last one first, then itself.
-    fn stop_all(&mut self, ctx: &mut Context<Self>) {
-        self.phase = Phase::Stopping;
-        if let Some(on_stop) = self.on_stop.take() {
-            on_stop();
-        }
-        for child in self.children.iter_mut() {
-            if let ChildState::BackingOff(timer) = child.state {
-                ctx.cancel_future(timer);
-                child.state = ChildState::Down;
-            }
-            child
-                .status
-                .change(ActorState::BackingOff, ActorState::Stopped);
-        }
-        let stop: VecDeque<_> = (0..self.children.len()).rev().collect();
-        if self.stops_together {
-            for index in &stop {
-                self.tell(*index, ctx);
-            }
-        }
-        let plan = Plan {
-            stop,
-            ..Plan::default()
-        };
-        self.replace_plan(plan, ctx);
-        self.proceed(ctx);
-    }
-
-    /// Tells a child to stop, and gives it up once its deadline has passed.
-    fn tell(&mut self, index: usize, ctx: &mut Context<Self>) {
-        let child = &mut self.children[index];
-        if child.tell() {
-            let (deadline, generation) = (child.spec.shutdown, child.generation);
-            tracing::debug!(path = child.path(), generation, ?deadline, "stopping");
-            ctx.run_later(deadline, move |supervisor, ctx| {
-                supervisor.give_up(index, generation, ctx);
-            });
-        }
-    }
-
-    fn give_up(&mut self, index: usize, generation: u64, ctx: &mut Context<Self>) {
-        let child = &mut self.children[index];
-        if child.is_alive() && child.generation == generation {
-            let deadline = child.spec.shutdown;
-            let path = child.path();
-            tracing::error!(
-                path,
-                generation,
-                ?deadline,
-                "did not stop within its deadline"
-            );
-            child
-                .status
-                .failed(format!("did not stop within {deadline:?}"));
-            child.down(ActorState::Hung);
-            self.proceed(ctx);
         }
     }
 }
@@ -354,6 +314,9 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.lifeline.spawned(ctx.address().recipient());
+        if let Some(place) = &self.place {
+            place.set(ctx.address());
+        }
         if let Err(error) = self.children.check(self.auto_shutdown) {
             self.lifeline.fail(error);
             ctx.stop();
@@ -376,25 +339,6 @@ impl Handler<ChildEvent> for Supervisor {
             News::Spawned(stop) => child.spawned(stop),
             News::Started => self.up(event.index, ctx),
             News::Exited(reason) => self.exited(event.index, &reason, ctx),
-        }
-    }
-}
-
-impl Handler<Stop> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
-        if self.phase != Phase::Stopping {
-            self.stop_all(ctx);
-        }
-    }
-}
-
-impl Drop for Supervisor {
-    /// One that is lost takes its children along, or its next generation would start them a second time.
-    fn drop(&mut self) {
-        for child in self.children.iter_mut().rev() {
-            child.tell();
         }
     }
 }

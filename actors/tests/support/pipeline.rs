@@ -12,10 +12,10 @@ use veltrix_actors::{
     AnySink, AutoShutdown, Backoff, ChildSpec, DeadLetter, DeadLetterDesk, DeadLetterLimits,
     DeadLetterQuery, DeadLetterSpec, Durability, Event, ExitReason, FaultPlan, Faults, FlushError,
     HandlerFactory, Intake, KeySelector, LaneSlot, LaneSpec, LeakedThreads, Lifeline, MemoryBudget,
-    Registry, Restart, RestartBudget, Route, RouterSpec, Sink, SinkFactory, SinkSpec, Source,
-    SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Supervisor, Target,
-    TypePattern, TypeTable, Unmatched, Watchdog, Watched, Worker, start_dead_letters, start_lane,
-    start_router, start_sink, start_source, start_supervisor,
+    Registry, Restart, RestartBudget, Route, RouterPlace, RouterSpec, Sink, SinkFactory, SinkSpec,
+    Source, SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Supervisor, Target,
+    TypePattern, TypeTable, Unmatched, WatchList, Watchdog, Watched, Worker, start_dead_letters,
+    start_lane, start_router, start_sink, start_source, start_supervisor,
 };
 
 /// What is tried.
@@ -239,10 +239,11 @@ impl Pipeline {
                 lane,
                 deadline,
             };
-            let watched = lanes.iter().enumerate().map(watched).collect();
+            let list = WatchList::default();
+            let watched = lanes.iter().enumerate().map(watched);
+            watched.for_each(|lane| list.add_lane(lane));
             let exhausted = |reason| panic!("{reason}");
-            Watchdog::start(watched, Vec::new(), shared.leaked.clone(), exhausted)
-                .expect("a thread")
+            Watchdog::start(list, shared.leaked.clone(), exhausted).expect("a thread")
         });
         let mut children = ends(&shared, faults);
         children.extend(self.lanes(&shared, &lanes, &budget, faults));
@@ -390,6 +391,11 @@ fn router(shared: &Shared, lanes: &[Arc<LaneSlot>], faults: &Faults) -> ChildSpe
     };
     let inlet = shared.router.clone();
     child("router", Restart::Permanent, move |lifeline| {
-        start_router(spec.clone(), inlet.clone(), &Arbiter::current(), lifeline);
+        start_router(
+            RouterPlace::new(spec.clone()),
+            inlet.clone(),
+            &Arbiter::current(),
+            lifeline,
+        );
     })
 }

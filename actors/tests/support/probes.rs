@@ -333,7 +333,7 @@ impl Tree {
     }
 
     pub(crate) fn stop_at_once(&self) {
-        control(&self.stop, Stop);
+        control(&self.stop, Stop::Drain);
     }
 
     /// Whether the whole tree has come up.

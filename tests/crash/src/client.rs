@@ -188,7 +188,7 @@ impl Client {
     }
 
     fn note_acked(&mut self, first: usize, end: usize, target: &Target) {
-        if self.shared.is_in_doubt() {
+        if self.shared.is_in_doubt(target.epoch) {
             return;
         }
         for note in &mut self.notes[first..end] {

@@ -30,8 +30,8 @@ struct Aim {
     target: Option<Target>,
     /// The target takes no connections any more: its port may be another's by now.
     is_closing: bool,
-    /// The target's disk is being taken away while it runs.
-    is_in_doubt: bool,
+    /// The process whose disk was taken away while it ran. It may have answered what a client reads only after its end.
+    doubted: Option<u16>,
     is_over: bool,
 }
 
@@ -59,9 +59,9 @@ impl Shared {
         self.aim.lock().expect("no panic inside")
     }
 
-    /// Whether an ack proves nothing any more.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.aim().is_in_doubt
+    /// Whether an ack of that process proves nothing any more.
+    pub(crate) fn is_in_doubt(&self, epoch: u16) -> bool {
+        self.aim().doubted == Some(epoch)
     }
 
     /// Whether the process to send to takes connections.
@@ -172,7 +172,6 @@ impl Fleet {
         let mut aim = self.shared.aim();
         aim.target = target;
         aim.is_closing = false;
-        aim.is_in_doubt = false;
         drop(aim);
         self.shared.changed.notify_all();
     }
@@ -182,10 +181,10 @@ impl Fleet {
         self.shared.aim().is_closing = true;
     }
 
-    /// From now on an ack of the process counts as no answer: file systems that are shut down during a sync have been seen
+    /// From now on an ack of that process counts as no answer: file systems that are shut down during a sync have been seen
     /// to let it succeed.
-    pub(crate) fn doubt_acks(&self) {
-        self.shared.aim().is_in_doubt = true;
+    pub(crate) fn doubt_acks(&self, epoch: u16) {
+        self.shared.aim().doubted = Some(epoch);
     }
 
     /// Events acknowledged so far.

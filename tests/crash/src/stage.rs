@@ -266,7 +266,7 @@ impl Stage {
         }
         self.fleet.keep_connections();
         if !is_frozen {
-            self.fleet.doubt_acks();
+            self.fleet.doubt_acks(self.epoch);
         }
         Ok(())
     }

@@ -34,8 +34,6 @@ impl fmt::Display for FileSystem {
 /// A mounted file system, which is gone with this value.
 #[derive(Debug)]
 pub struct Volume {
-    /// What an image was made as; none of memory.
-    file_system: Option<FileSystem>,
     image: Option<PathBuf>,
     mount: PathBuf,
     /// Where the image lies: in memory, so that a sync costs no more than it must. Unmounted after the image.
@@ -43,11 +41,6 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// What an image was made as.
-    pub(crate) fn file_system(&self) -> Option<FileSystem> {
-        self.file_system
-    }
-
     /// Formats an image in `folder` and mounts it there. Needs root, a loop device, and the packages xfsprogs or e2fsprogs.
     pub fn image(folder: &Path, file_system: FileSystem) -> anyhow::Result<Self> {
         let store = Self::memory(folder, IMAGE_BYTES + IMAGE_SLACK_BYTES)?;
@@ -58,7 +51,6 @@ impl Volume {
         let mount = folder.join(file_system.to_string());
         std::fs::create_dir_all(&mount)?;
         let volume = Self {
-            file_system: Some(file_system),
             image: Some(image),
             mount,
             _store: Some(Box::new(store)),
@@ -81,7 +73,6 @@ impl Volume {
                 .arg(&mount),
         )?;
         Ok(Self {
-            file_system: None,
             image: None,
             mount,
             _store: None,
