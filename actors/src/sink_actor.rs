@@ -14,7 +14,7 @@ use crate::guard::{self, Panic};
 use crate::mailbox::{Deliver, OutletReady, Turn};
 use crate::outlet::Outlet;
 use crate::sink::{AnySink, FlushError, RetryPolicy, Sink};
-use crate::sink_spec::SinkSpec;
+use crate::sink_spec::{SinkSpec, add_panic};
 use crate::sink_stats::SinkStats;
 use crate::supervision::{Lifeline, Stop, jitter_sample};
 use crate::written::Written;
@@ -312,19 +312,6 @@ impl SinkActor {
             ctx.stop();
         }
     }
-}
-
-/// Adds a panic to the attempts at an event, and takes them out once there are no more left.
-fn add_panic(failing: &mut Vec<(Place, Attempts)>, at: Place, panic: Panic) -> Option<Attempts> {
-    let known = failing.iter().position(|(place, _)| *place == at);
-    let number = known.unwrap_or_else(|| {
-        failing.push((at, Attempts::default()));
-        failing.len() - 1
-    });
-    let attempt = Attempt::failed(FailureClass::Panic, &panic.message);
-    let attempts = &mut failing[number].1;
-    attempts.add(attempt.with_backtrace(panic.backtrace));
-    (attempts.count() >= SINK_ATTEMPTS_MAX).then(|| failing.swap_remove(number).1)
 }
 
 impl Drop for SinkActor {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::dead_letter::{Attempts, Failure};
-use crate::guard;
+use crate::dead_letter::{Attempt, Attempts, Failure, FailureClass};
+use crate::guard::{self, Panic};
 use crate::mailbox::Inlet;
 use crate::sink::{AnySink, SinkFactory};
+use crate::sink_actor::SINK_ATTEMPTS_MAX;
 use crate::stats::Registry;
 use crate::supervision::StartError;
 
@@ -55,4 +56,21 @@ impl SinkSpec {
     pub(crate) fn failure(&self, attempts: Attempts) -> Failure {
         Failure::after(&format!("sink.{}", self.name).into(), attempts)
     }
+}
+
+/// Adds a panic to the attempts at an event, and takes them out once there are no more left.
+pub(crate) fn add_panic<P: PartialEq>(
+    failing: &mut Vec<(P, Attempts)>,
+    at: P,
+    panic: Panic,
+) -> Option<Attempts> {
+    let known = failing.iter().position(|(place, _)| *place == at);
+    let number = known.unwrap_or_else(|| {
+        failing.push((at, Attempts::default()));
+        failing.len() - 1
+    });
+    let attempt = Attempt::failed(FailureClass::Panic, &panic.message);
+    let attempts = &mut failing[number].1;
+    attempts.add(attempt.with_backtrace(panic.backtrace));
+    (attempts.count() >= SINK_ATTEMPTS_MAX).then(|| failing.swap_remove(number).1)
 }
