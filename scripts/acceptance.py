@@ -36,10 +36,10 @@ def free_port():
 class Veltrix:
     """One running process over a config; its JSON log is read as it comes."""
 
-    def __init__(self, binary, folder, config, stdin=subprocess.DEVNULL, level="info", kept=2000):
+    def __init__(self, binary, folder, config, stdin=subprocess.DEVNULL, level="info", kept=2000, text=None):
         config.setdefault("service", {}).setdefault("data_dir", str(folder / "data"))
-        path = folder / "config.json"
-        path.write_text(json.dumps(config))
+        path = folder / ("config.yaml" if text else "config.json")
+        path.write_text(text or json.dumps(config))
         command = [binary, "--log-format", "json", "--log-level", level, "run", "-c", str(path)]
         command += ["--allow-faults"] if "faults" in config else []
         self.kept = kept

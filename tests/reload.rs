@@ -520,3 +520,22 @@ fn what_leaves_and_comes_again_gets_what_it_had_left() {
     assert_in_order(&second);
     process.stop().assert_drained();
 }
+
+#[test]
+fn a_sink_that_comes_again_before_it_is_gone_takes_what_is_sent_to_it() {
+    let mut with = base();
+    with["sinks"]["second"] = json!({ "type": "blackhole" });
+    with["handlers"]["two"] = json!({ "on": "a", "type": "pass", "to": ["second"] });
+    let (mut process, admin, mut sender) = start(&base());
+    for _ in 0..20 {
+        apply(&process, admin, &with);
+        sender.send("a", 10, 3);
+        apply(&process, admin, &base());
+        sender.send("a", 1, 1);
+    }
+    assert_eq!(await_events(&mut process, "first.ndjson", 220).len(), 220);
+    let ended = process.stop();
+    ended.assert_drained();
+    assert_eq!(ended.dead_letters("sink.second", "unroutable"), 0);
+    assert_eq!(ended.dead_letters("handler.two", "unroutable"), 0);
+}

@@ -27,8 +27,8 @@ impl HandlerActor {
         let Some(breaker) = &self.spec.breaker else {
             return true;
         };
-        // A drain does not wait for better times.
-        let is_over = || self.spec.registry.is_input_over();
+        // A drain does not wait for better times, nor does a handler that the config has no more.
+        let is_over = || self.spec.registry.is_input_over() || self.slot.is_leaving();
         if breaker.is_closed() || self.breaker.is_probing || is_over() {
             return true;
         }

@@ -3,7 +3,7 @@
 //! An actor that lost its place (its thread hung and was replaced) may wake up later. It is fenced by the generation: whatever
 //! a lane makes known, it does under the slot's lock and only while it is in charge.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::prelude::{Actor, Addr, Context, Handler};
@@ -25,6 +25,8 @@ pub struct LaneSlot {
     state: Mutex<SlotState>,
     /// The actor in charge. Changed under the lock; read without it between two events.
     generation: AtomicU64,
+    /// Nobody sends here any more: what is left is not kept for better times.
+    is_leaving: AtomicBool,
 }
 
 struct SlotState {
@@ -87,6 +89,7 @@ impl LaneSlot {
                 failing: None,
             }),
             generation: AtomicU64::new(0),
+            is_leaving: AtomicBool::new(false),
         })
     }
 
@@ -166,6 +169,15 @@ impl LaneSlot {
         state.outlets = None;
         drop(state);
         self.inlet.hand_over(successor);
+    }
+
+    /// Says that nobody sends here any more. A pause that has begun is kept.
+    pub fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Acquire)
     }
 
     /// Whether nothing is left to be handled or handed on.

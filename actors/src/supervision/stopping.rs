@@ -1,6 +1,7 @@
 //! How a supervisor stops its children, and then itself.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use actix::prelude::{AsyncContext, Context, Handler};
 
@@ -48,6 +49,9 @@ impl Supervisor {
         if child.tell(how) {
             let (deadline, generation) = (child.spec.shutdown, child.generation);
             tracing::debug!(path = child.path(), generation, ?deadline, "stopping");
+            if deadline == Duration::MAX {
+                return;
+            }
             ctx.run_later(deadline, move |supervisor, ctx| {
                 supervisor.give_up(index, generation, ctx);
             });

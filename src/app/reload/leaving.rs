@@ -52,6 +52,7 @@ impl Leaving {
             branch: format!("handler.{name}").into(),
             sink: None,
         };
+        lanes.slots.iter().for_each(|slot| slot.leave());
         let count = self.handlers.clone();
         count.set(count.get() + 1);
         self.begin(path.clone(), |order| async move {
@@ -95,9 +96,13 @@ impl Leaving {
         let place = target.clone();
         let path = format!("sinks/{name}");
         self.begin(path.clone(), |order| async move {
-            while handlers.get() > 0 || stats.waiting.get() > 0 || target.inlet.unsettled() > 0 {
+            loop {
                 if matches!(*order.borrow(), Order::Stay) {
                     return;
+                }
+                let is_idle = stats.waiting.get() == 0 && target.inlet.unsettled() == 0;
+                if handlers.get() == 0 && is_idle {
+                    break;
                 }
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }
