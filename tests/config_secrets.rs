@@ -97,6 +97,22 @@ fn a_running_process_keeps_secrets_to_itself() {
             let path = format!("/api/dead-letters/{}", letter["sequence"]);
             assert_silent(&path, &request(admin, "GET", &path, &[], b"").body);
         }
+        let file = process.folder().join("veltrix.yaml");
+        let reload = |from: &str, to: &str| {
+            let config = CONFIG.replacen(from, to, 1).replace("SECRET", way);
+            std::fs::write(&file, config).expect("written");
+            let json = [("content-type", "application/json")];
+            let answer = request(admin, "POST", "/api/reload", &json, b"");
+            assert_silent("a reload", &answer.body);
+            answer.status
+        };
+        for (sound, broken) in BREAKS {
+            assert_eq!(reload(sound, broken), 422, "{broken}");
+        }
+        assert_eq!(reload("attempts: 1", "attempts: 2"), 200);
+        for path in ["/api/config", "/api/config/history", "/metrics"] {
+            assert_silent(path, &request(admin, "GET", path, &[], b"").body);
+        }
         let ended = process.stop();
         let log: String = ended.logs.iter().map(Value::to_string).collect();
         assert_silent("the log", &log);
