@@ -1,4 +1,5 @@
-//! The place of a source with `durability: upstream`, in a folder of its own: three files of which two are always whole.
+//! A little that outlives the process, such as the place of a source with `durability: upstream`, in a folder of its own:
+//! three files of which two are always whole.
 
 use std::fs::File;
 use std::io;
@@ -23,6 +24,8 @@ const ROOM_BYTES: u64 = 16 * 1024;
 /// A place on the disk.
 pub(crate) struct DiskCursor {
     folder: PathBuf,
+    /// What it means if nothing of it can be read.
+    without: &'static str,
     // Locked because the source's actors of one process come one after the other, on whichever thread.
     slots: Mutex<Option<Slots>>,
 }
@@ -45,10 +48,11 @@ struct Slot {
 }
 
 impl DiskCursor {
-    /// A place in `folder`, which is made when it is needed.
-    pub(crate) fn new(folder: PathBuf) -> Self {
+    /// A place in `folder`, which is made when it is needed. What it means if it is damaged, `without` says in the log.
+    pub(crate) fn new(folder: PathBuf, without: &'static str) -> Self {
         Self {
             folder,
+            without,
             slots: Mutex::default(),
         }
     }
@@ -60,7 +64,7 @@ impl DiskCursor {
 
 impl CursorStore for DiskCursor {
     fn load(&self) -> io::Result<Option<Vec<u8>>> {
-        let (slots, found) = open(&self.folder)?;
+        let (slots, found) = open(&self.folder, self.without)?;
         *self.slots() = Some(slots);
         Ok(found)
     }
@@ -80,7 +84,7 @@ fn not_open() -> io::Error {
     io::Error::other("it was not loaded")
 }
 
-fn open(folder: &Path) -> io::Result<(Slots, Option<Vec<u8>>)> {
+fn open(folder: &Path, without: &str) -> io::Result<(Slots, Option<Vec<u8>>)> {
     if let Some(parent) = folder.parent()
         && !parent.exists()
     {
@@ -115,7 +119,7 @@ fn open(folder: &Path) -> io::Result<(Slots, Option<Vec<u8>>)> {
     if newest.is_none() && damaged > 0 {
         tracing::error!(
             folder = %folder.display(),
-            "the stored cursor is damaged and ignored: everything is read again from the start"
+            "what is stored here is damaged and ignored: {without}"
         );
     }
     let (generation, written, place) = match newest {
@@ -237,14 +241,14 @@ mod tests {
     use super::*;
 
     fn load(folder: &Path) -> Option<Vec<u8>> {
-        DiskCursor::new(folder.to_owned()).load().unwrap()
+        DiskCursor::new(folder.to_owned(), "").load().unwrap()
     }
 
     #[test]
     fn the_place_that_was_saved_last_comes_back_however_large() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("cursors/in");
-        let cursor = DiskCursor::new(folder.clone());
+        let cursor = DiskCursor::new(folder.clone(), "");
         assert_eq!(cursor.load().unwrap(), None);
         assert_eq!(load(&folder), None);
         for size in [0, 10, 40_000, 3, 3] {
@@ -260,7 +264,7 @@ mod tests {
     fn what_tears_the_newest_file_leaves_the_one_before_and_two_leave_the_synced_one() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("in");
-        let cursor = DiskCursor::new(folder.clone());
+        let cursor = DiskCursor::new(folder.clone(), "");
         cursor.load().unwrap();
         cursor.save(b"synced").unwrap();
         cursor.sync().unwrap();
@@ -304,7 +308,7 @@ mod tests {
         newer[CHECKSUM_AT..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
         let parent = tempfile::tempdir().unwrap();
         std::fs::write(parent.path().join("0"), newer).unwrap();
-        let cursor = DiskCursor::new(parent.path().to_owned());
+        let cursor = DiskCursor::new(parent.path().to_owned(), "");
         let error = cursor.load().unwrap_err();
         assert!(error.to_string().contains("newer version"), "{error}");
         assert!(cursor.save(b"x").is_err());

@@ -19,6 +19,7 @@ mod expression;
 mod handlers;
 mod http_client;
 pub mod journal;
+mod ledgers;
 mod lines;
 mod native;
 mod sinks;

@@ -4,8 +4,13 @@
 mod limits;
 #[path = "docs/links.rs"]
 mod links;
+#[path = "docs/metrics.rs"]
+mod metrics;
 #[path = "docs/options.rs"]
 mod options;
+#[path = "support/process.rs"]
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod process;
 #[path = "docs/reference.rs"]
 mod reference;
 #[path = "docs/schema.rs"]

@@ -87,8 +87,7 @@ fn what_was_accepted_before_a_kill_is_delivered_by_the_next_process_in_order() {
     process.until("everything is delivered", || {
         let metrics = Metrics::of(admin);
         metrics.source("recovered", "in") + metrics.source("recovered", "feed") == 50.0
-            && metrics.sink("delivered", "slow") == 50.0
-            && metrics.sink("delivered", "out") == 50.0
+            && metrics.source("finished", "in") + metrics.source("finished", "feed") == 50.0
     });
     process.stop().assert_drained();
     let delivered = ids(&folder.lines("out"));

@@ -244,7 +244,8 @@ fn a_damaged_cursor_is_told_and_everything_is_read_again() {
     }
     let ended = Process::start(&config).wait();
     ended.assert_drained();
-    let said = "the stored cursor is damaged and ignored: everything is read again from the start";
+    let said =
+        "what is stored here is damaged and ignored: everything is read again from the start";
     assert_eq!(ended.records(said)[0]["level"], "ERROR");
     assert_eq!(ended.source("in")["accepted"], 10);
     Process::start(&config).wait().assert_drained();

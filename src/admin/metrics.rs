@@ -6,63 +6,67 @@ use veltrix_actors::ActorState;
 
 use super::open_metrics::{Page, label, one};
 use super::{Observed, journal_metrics};
+use crate::ledgers::{Ledgers, SinkLedger, SourceLedger};
 
 /// The page's media type.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Writes all metrics.
 pub(super) fn render(observed: &Observed) -> String {
+    let ledgers = observed.ledgers.now();
     let mut page = Page::default();
-    sources(&mut page, observed);
+    sources(&mut page, observed, &ledgers);
     handlers(&mut page, observed);
+    sink_ledgers(&mut page, &ledgers);
     sinks(&mut page, observed);
     journal_metrics::journal(&mut page, observed);
     super::dead_letter_metrics::write(&mut page, observed);
     actors(&mut page, observed);
+    ends(&mut page, &ledgers);
     process(&mut page, observed);
     page.finish()
 }
 
-fn sources(page: &mut Page, observed: &Observed) {
-    let sources = observed.registry.sources();
-    let each = |value: fn(&veltrix_actors::SourceStats) -> u64| {
-        sources
-            .iter()
-            .map(move |(name, stats)| (label("source", name), value(stats)))
+fn sources(page: &mut Page, observed: &Observed, ledgers: &Ledgers) {
+    let each = |value: fn(&SourceLedger) -> u64| {
+        let ledgers = ledgers.sources.iter();
+        ledgers.map(move |(name, ledger)| (label("source", name), value(ledger)))
     };
     page.counter(
         "veltrix_source_received",
         "Events and would-be events that arrived",
-        each(|s| s.received.get()),
+        each(|ledger| ledger.received),
     );
     page.counter(
         "veltrix_source_accepted",
         "Events that Veltrix answers for",
-        each(|s| s.accepted.get()),
+        each(|ledger| ledger.accepted),
     );
     page.counter(
         "veltrix_source_finished",
         "Accepted events that are finished",
-        each(|s| s.finished.get()),
-    );
-    page.counter(
-        "veltrix_source_recovered",
-        "Accepted events that a process before this one had accepted",
-        each(|s| s.recovered.get()),
+        each(|ledger| ledger.finished),
     );
     page.counter(
         "veltrix_source_lost",
         "Accepted events that vanished unfinished: a bug",
-        each(|s| s.lost.get()),
+        each(|ledger| ledger.lost),
     );
-    let rejected = sources.iter().flat_map(|(name, stats)| {
+    let rejected = ledgers.sources.iter().flat_map(|(name, ledger)| {
         let name = label("source", name);
-        stats
-            .rejected()
-            .into_iter()
-            .map(move |(reason, count)| (format!("{name},{}", label("reason", reason)), count))
+        let rejected = ledger.rejected.iter();
+        rejected.map(move |(reason, count)| (format!("{name},{}", label("reason", reason)), count))
     });
     page.counter("veltrix_source_rejected", "Refused events", rejected);
+    let sources = observed.registry.sources();
+    let recovered = sources
+        .iter()
+        .map(|(name, stats)| (label("source", name), stats.recovered.get()));
+    page.counter(
+        "veltrix_source_recovered",
+        "Accepted events that a process before this one had accepted",
+        recovered,
+    );
     let pending = sources
         .iter()
         .map(|(name, stats)| (label("source", name), stats.pending.get()));
@@ -171,6 +175,28 @@ fn handler_times(page: &mut Page, handlers: &[(String, Arc<veltrix_actors::Handl
     );
 }
 
+fn sink_ledgers(page: &mut Page, ledgers: &Ledgers) {
+    let each = |value: fn(&SinkLedger) -> u64| {
+        let ledgers = ledgers.sinks.iter();
+        ledgers.map(move |(name, ledger)| (label("sink", name), value(ledger)))
+    };
+    page.counter(
+        "veltrix_sink_offered",
+        "Events sent to the sink",
+        each(|ledger| ledger.offered),
+    );
+    page.counter(
+        "veltrix_sink_delivered",
+        "Events handed over",
+        each(|ledger| ledger.delivered),
+    );
+    page.counter(
+        "veltrix_sink_dead_lettered",
+        "Events that the receiver refused for good",
+        each(|ledger| ledger.dead_lettered),
+    );
+}
+
 fn sinks(page: &mut Page, observed: &Observed) {
     let sinks = observed.registry.sinks();
     let each = |value: fn(&veltrix_actors::SinkStats) -> u64| {
@@ -178,21 +204,6 @@ fn sinks(page: &mut Page, observed: &Observed) {
             .iter()
             .map(move |(name, stats)| (label("sink", name), value(stats)))
     };
-    page.counter(
-        "veltrix_sink_offered",
-        "Events sent to the sink",
-        each(|s| s.offered.get()),
-    );
-    page.counter(
-        "veltrix_sink_delivered",
-        "Events handed over",
-        each(|s| s.delivered.get()),
-    );
-    page.counter(
-        "veltrix_sink_dead_lettered",
-        "Events that the receiver refused for good",
-        each(|s| s.dead_lettered.get()),
-    );
     page.counter(
         "veltrix_sink_errors",
         "Failed attempts",
@@ -260,18 +271,20 @@ fn actors(page: &mut Page, observed: &Observed) {
     );
 }
 
+/// What became of events that were not delivered.
+fn ends(page: &mut Page, ledgers: &Ledgers) {
+    let dead_letters = ledgers.dead_letters.iter().flat_map(|(branch, classes)| {
+        let classes = classes.iter();
+        classes.map(move |(class, count)| (of_branch(branch, &label("class", class)), count))
+    });
+    page.counter("veltrix_dead_letters", "Events given up", dead_letters);
+    let dropped = ledgers.dropped.iter();
+    let dropped = dropped.map(|(rule, count)| (label("rule", rule), count));
+    page.counter("veltrix_dropped", "Events dropped by named rules", dropped);
+}
+
 fn process(page: &mut Page, observed: &Observed) {
     let registry = &observed.registry;
-    let dead_letters = registry.dead_letters();
-    let dead_letters = dead_letters
-        .iter()
-        .map(|((branch, class), count)| (of_branch(branch, &label("class", class)), *count));
-    page.counter("veltrix_dead_letters", "Events given up", dead_letters);
-    let dropped = registry
-        .dropped()
-        .into_iter()
-        .map(|(rule, count)| (label("rule", rule), count));
-    page.counter("veltrix_dropped", "Events dropped by named rules", dropped);
     let faults = registry.faults();
     let faults = faults.iter().map(|((at, action), count)| {
         let labels = format!("{},{}", label("at", at), label("action", action));

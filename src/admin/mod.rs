@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::app::ReloadDesk;
 use crate::audit::AuditLog;
+use crate::ledgers::LedgerBook;
 pub(crate) use actions::USER_HEADER;
 use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -30,6 +31,7 @@ use veltrix_actors::{
 pub(crate) struct Observed {
     pub(crate) audit: Arc<AuditLog>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) ledgers: Arc<LedgerBook>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) types: Arc<TypeTable>,
     pub(crate) dead_letters: Arc<DeadLetterDesk>,

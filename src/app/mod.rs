@@ -29,6 +29,7 @@ pub(crate) use data_dir::lock as lock_data_dir;
 use crate::admin::{self, Health, Observed};
 use crate::config::{Config, SourceConfig};
 use crate::handlers::exec::KillOnExit;
+use crate::ledgers::LedgerBook;
 pub(crate) use rehearsal::rehearse;
 
 pub(crate) use reload::{Answer, Load, Refusal, ReloadDesk, Watched};
@@ -108,9 +109,12 @@ async fn supervise(mut config: Config, load: Arc<dyn Load>) -> Outcome {
     let config = Arc::new(config);
     let reload = ReloadDesk::new(&config);
     let mut tree = Tree::new(&config, registry.clone());
-    if let Err(error) = serve_admin(&config, tree.observed(&config, &reload), &health) {
+    let ledgers = LedgerBook::open(&config.service.data_dir, registry.clone());
+    let observed = tree.observed(&config, &ledgers, &reload);
+    if let Err(error) = serve_admin(&config, observed, &health) {
         return Outcome::Failed(error);
     }
+    actix_rt::spawn(ledgers.clone().keep());
     let (exhausted, is_exhausted) = oneshot::channel();
     let watchdog = Watchdog::start(tree.watch.clone(), tree.leaked(), move |reason| {
         if exhausted.send(reason).is_err() {
@@ -147,6 +151,7 @@ async fn supervise(mut config: Config, load: Arc<dyn Load>) -> Outcome {
     let timeout = config.service.drain_timeout;
     let drained = drain::wait(signals, stop, reasons, timeout, &health).await;
     status.finish();
+    ledgers.close();
     summary::log(&registry);
     let undone = Undone::of(&reload.applied().config, &registry);
     outcome(drained, undone, registry.is_balanced())

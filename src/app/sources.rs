@@ -72,7 +72,10 @@ fn place(tree: &Tree, config: &Config, source: &SourceConfig) -> SourcePlace {
         DurabilityKind::Journal => (&tree.journal, Durability::Journal),
         DurabilityKind::Upstream => {
             let folder = config.service.data_dir.join("cursors").join(&source.name);
-            let cursor = Arc::new(DiskCursor::new(folder));
+            let cursor = Arc::new(DiskCursor::new(
+                folder,
+                "everything is read again from the start",
+            ));
             (&tree.router, Durability::Upstream(Upstream::new(cursor)))
         }
     };

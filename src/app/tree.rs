@@ -22,6 +22,7 @@ use super::{dead_letters, journal, overflow, sources};
 use crate::admin::Observed;
 use crate::audit::AuditLog;
 use crate::config::{self, Config, HandlerConfig, Supervision};
+use crate::ledgers::LedgerBook;
 
 /// How long an actor may take to stop once nothing is in flight any more.
 pub(super) const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -117,10 +118,16 @@ impl Tree {
     }
 
     /// What the admin server reads.
-    pub(super) fn observed(&self, config: &Config, reload: &Arc<ReloadDesk>) -> Observed {
+    pub(super) fn observed(
+        &self,
+        config: &Config,
+        ledgers: &Arc<LedgerBook>,
+        reload: &Arc<ReloadDesk>,
+    ) -> Observed {
         Observed {
             audit: Arc::new(AuditLog::of(&config.service.data_dir)),
             registry: self.registry.clone(),
+            ledgers: ledgers.clone(),
             budget: self.budget.clone(),
             types: self.types.clone(),
             dead_letters: self.desk.clone(),

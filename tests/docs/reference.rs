@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::metrics;
 use crate::schema::{Row, one_line, resolve, rows, rows_in};
 use crate::{files, read, root};
 
@@ -55,6 +56,7 @@ fn pages() -> BTreeMap<String, String> {
     let components = components.as_array().expect("a list");
     let mut pages = BTreeMap::new();
     pages.insert("config.md".to_owned(), config_page(&printed(&["schema"])));
+    pages.insert("metrics.md".to_owned(), metrics::page());
     let mut index = format!("# Components\n\n{GENERATED}\n");
     for (role, title) in [
         ("source", "Sources"),
