@@ -3,18 +3,19 @@
 //! A stored event counts as done for the input that it came from, so that a slow sink holds up neither the others nor the
 //! journal.
 
+mod reading;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler};
+use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler};
 
 use crate::cursor::CURSOR_INTERVAL;
 use crate::journal::JournalRefusal;
 use crate::mailbox::{Deliver, OutletReady, Turn};
 use crate::outlet::Outlet;
 use crate::overflow_log::{OpenLog, OverflowSpec};
-use crate::read_back::{READS_PER_TURN_MAX, UNREADABLE};
 use crate::shadows::Shadows;
 use crate::sink_stats::SinkStats;
 use crate::source_stats::SourceStats;
@@ -41,6 +42,8 @@ pub struct OverflowActor {
     /// What found no room on the disk and waits for it, in order.
     waiting: VecDeque<Deliver>,
     is_full: bool,
+    /// A timer runs by which it is tried again whether there is room; until then nothing is.
+    is_retry_due: bool,
     /// Something went to the sink from memory, and may be in its window.
     has_passed: bool,
     is_commit_due: bool,
@@ -54,11 +57,6 @@ pub struct OverflowActor {
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 struct Commit;
-
-/// Sent by the actor to itself: reads some batches back.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct ReadOn;
 
 impl OverflowActor {
     /// The actor of a log that is opened when it is needed.
@@ -75,6 +73,7 @@ impl OverflowActor {
             group: Vec::new(),
             waiting: VecDeque::new(),
             is_full: false,
+            is_retry_due: false,
             has_passed: false,
             is_commit_due: false,
             is_reading: false,
@@ -111,9 +110,9 @@ impl OverflowActor {
 
     /// Writes a batch; it belongs to the current group then, or waits for room.
     fn append(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
-        if !self.waiting.is_empty() {
+        if self.is_retry_due {
             self.waiting.push_back(deliver);
-            return;
+            return self.pass_on();
         }
         match self.write(&deliver, ctx) {
             Ok(first) => {
@@ -124,16 +123,20 @@ impl OverflowActor {
             Err(JournalRefusal::Full(reason)) => {
                 self.told_full(&reason);
                 self.waiting.push_back(deliver);
-                ctx.run_later(FULL_DISK_INTERVAL, |actor, ctx| {
-                    for deliver in std::mem::take(&mut actor.waiting) {
-                        actor.append(deliver, ctx);
-                    }
-                    actor.go_on(ctx);
-                });
+                self.is_retry_due = true;
+                ctx.run_later(FULL_DISK_INTERVAL, Self::try_waiting);
                 self.pass_on();
             }
             Err(JournalRefusal::Failed(failure)) => self.fail(&failure.to_string(), ctx),
         }
+    }
+
+    fn try_waiting(&mut self, ctx: &mut Context<Self>) {
+        self.is_retry_due = false;
+        for deliver in std::mem::take(&mut self.waiting) {
+            self.append(deliver, ctx);
+        }
+        self.go_on(ctx);
     }
 
     fn told_full(&mut self, reason: &str) {
@@ -224,69 +227,6 @@ impl OverflowActor {
         }
     }
 
-    /// Reads some stored batches back and hands them on, as long as they would not have to wait.
-    fn read_on(&mut self, ctx: &mut Context<Self>) {
-        self.is_reading = false;
-        if !self.spec.budget.has_room() {
-            let budget = self.spec.budget.clone();
-            self.is_reading = true;
-            let room = async move { budget.room().await };
-            ctx.spawn(
-                actix::fut::wrap_future::<_, Self>(room).map(|(), _, ctx| ctx.notify(ReadOn)),
-            );
-            return;
-        }
-        for _ in 0..READS_PER_TURN_MAX {
-            let end = self.synced_end();
-            let Some(log) = &mut self.log else { break };
-            if log.read_back.next >= end || !self.outlet.has_room() {
-                break;
-            }
-            let stored = self.stored.clone();
-            match log.read_back.read(&mut *log.journal, end, |_, _| stored) {
-                Ok(read) => {
-                    let unreadable = usize::try_from(read.unreadable).unwrap_or(usize::MAX);
-                    let events = usize::try_from(read.events).unwrap_or(usize::MAX);
-                    for batch in read.batches {
-                        self.outlet.append(batch);
-                    }
-                    self.sink
-                        .overflow
-                        .add(-signed(events.saturating_add(unreadable)));
-                    if unreadable > 0 {
-                        self.spec.registry.drop_by_rule(UNREADABLE, unreadable);
-                        self.sink.refuse(unreadable);
-                        self.stored.finish(unreadable);
-                    }
-                }
-                Err(failure) => return self.fail(&failure.to_string(), ctx),
-            }
-        }
-        self.outlet.flush();
-        self.go_on(ctx);
-    }
-
-    /// Reads on if there is something to read, and lets senders go straight to the sink once there is nothing.
-    fn go_on(&mut self, ctx: &mut Context<Self>) {
-        let end = self.synced_end();
-        let next = self.log.as_ref().map_or(end, |log| log.read_back.next);
-        if next < end {
-            if self.outlet.has_room() && !std::mem::replace(&mut self.is_reading, true) {
-                // Otherwise a returned credit has it read on.
-                ctx.notify(ReadOn);
-            }
-            return;
-        }
-        let stands_still = || self.standstill.lasts(self.spec.target.oldest().as_ref());
-        let is_idle = self.outlet.is_empty() && self.is_all_stored();
-        if is_idle && !stands_still() && self.spec.spillway.end() {
-            tracing::info!(
-                sink = &*self.spec.sink,
-                "the sink's overflow log is empty again"
-            );
-        }
-    }
-
     fn is_all_stored(&self) -> bool {
         self.group.is_empty() && self.waiting.is_empty() && self.shadows.are_synced()
     }
@@ -367,15 +307,6 @@ impl Handler<Commit> for OverflowActor {
         self.persist(false, ctx);
         self.go_on(ctx);
         self.stop_if_done(ctx);
-    }
-}
-
-impl Handler<ReadOn> for OverflowActor {
-    type Result = ();
-
-    fn handle(&mut self, _: ReadOn, ctx: &mut Context<Self>) {
-        self.read_on(ctx);
-        self.persist(false, ctx);
     }
 }
 

@@ -1,176 +1,25 @@
 //! The journal between sources and router: when events are accepted, what a restart reads back, and what happens when the
 //! disk is full or fails.
 
-use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard};
+#[path = "support/journal.rs"]
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod support;
 
-use actix::prelude::{Actor, Addr, Context, Handler};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use actix::prelude::{Actor, Addr};
 use actix_rt::{Arbiter, System};
-use futures::FutureExt;
-use futures::future::LocalBoxFuture;
+use support::{Disk, Door, LetGo, State, Taker, events};
 use tokio::sync::mpsc;
-use veltrix_actors::mailbox::{Deliver, Inlet};
+use veltrix_actors::mailbox::Inlet;
 use veltrix_actors::{
-    Admission, Durability, EventBatch, ExitReason, Finished, Intake, Journal, JournalFactory,
-    JournalFailure, JournalRefusal, JournalSpec, Lifeline, MemoryBudget, Registry, RootWatch,
-    Source, SourceFactory, SourcePlace, SourcePort, SourceSpec, StartError, Stored, Submitter,
-    TypeTable, detached_types, start_journal, start_source,
+    Admission, Durability, ExitReason, JournalSpec, Lifeline, MemoryBudget, Registry, RootWatch,
+    SourcePlace, SourceSpec, Submitter, TypeTable, start_journal, start_source,
 };
 
 /// Enough for three thousand events, at a hundred each.
 const BACKLOG_BYTES_MAX: u64 = 300_000;
-
-/// A disk in memory, which outlives the journals over it.
-#[derive(Clone, Default)]
-struct Disk(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    records: Vec<Stored>,
-    end: u64,
-    synced_end: u64,
-    finished: Finished,
-    is_full: bool,
-    is_broken: bool,
-}
-
-impl Disk {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no test panics with it")
-    }
-}
-
-impl JournalFactory for Disk {
-    fn open(&self) -> Result<(Box<dyn Journal>, Finished), StartError> {
-        let mut state = self.lock();
-        let end = state.synced_end;
-        state.records.retain(|stored| stored.first < end);
-        state.end = end;
-        Ok((Box::new(self.clone()), state.finished.clone()))
-    }
-
-    fn exists(&self) -> bool {
-        !self.lock().records.is_empty()
-    }
-}
-
-impl Journal for Disk {
-    fn append(&mut self, source: &str, batch: &EventBatch) -> Result<u64, JournalRefusal> {
-        let mut state = self.lock();
-        if state.is_full {
-            return Err(JournalRefusal::Full("full".to_owned()));
-        }
-        let first = state.end;
-        state.records.push(Stored {
-            first,
-            events: batch.len(),
-            at: std::time::SystemTime::now(),
-            source: source.into(),
-            lines: batch.runs().map(|run| format!("{run}\n")).collect(),
-        });
-        state.end += batch.len() as u64;
-        Ok(first)
-    }
-
-    fn sync(&mut self) -> Result<(), JournalFailure> {
-        let mut state = self.lock();
-        if state.is_broken {
-            return Err(JournalFailure("broken".to_owned()));
-        }
-        state.synced_end = state.end;
-        Ok(())
-    }
-
-    fn read(&mut self, from: u64) -> Result<Option<Stored>, JournalFailure> {
-        let state = self.lock();
-        let is_after = |stored: &&Stored| stored.first + stored.events as u64 > from;
-        Ok(state.records.iter().find(is_after).cloned())
-    }
-
-    fn persist(&mut self, finished: &Finished, _: bool) -> Result<(), JournalFailure> {
-        self.lock().finished = finished.clone();
-        Ok(())
-    }
-
-    fn oldest(&self) -> u64 {
-        self.lock().records.first().map_or(0, |stored| stored.first)
-    }
-
-    fn end(&self) -> u64 {
-        self.lock().end
-    }
-
-    fn unread_bytes(&self, from: u64) -> u64 {
-        100 * (self.lock().end - from)
-    }
-}
-
-/// Hands its port's submitter to the test, and waits.
-struct Door(Mutex<Option<mpsc::Sender<Submitter>>>);
-
-struct OpenDoor(mpsc::Sender<Submitter>);
-
-impl SourceFactory for Door {
-    fn build(&self) -> Result<Box<dyn Source>, StartError> {
-        let sender = self.0.lock().expect("one start").take();
-        Ok(Box::new(OpenDoor(sender.expect("one start"))))
-    }
-}
-
-impl Source for OpenDoor {
-    fn run(self: Box<Self>, port: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
-        async move {
-            port.report_ready();
-            self.0.try_send(port.submitter()).expect("a waiting test");
-            port.draining().await;
-            Ok(())
-        }
-        .boxed_local()
-    }
-}
-
-/// In the router's place: keeps what comes until it is told to finish it.
-struct Taker {
-    seen: mpsc::Sender<String>,
-    held: Vec<Deliver>,
-    is_holding: bool,
-}
-
-impl Actor for Taker {
-    type Context = Context<Self>;
-}
-
-impl Handler<Deliver> for Taker {
-    type Result = ();
-
-    fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
-        for event in deliver.batch().iter() {
-            self.seen.try_send(event.id().into_owned()).expect("a test");
-        }
-        if self.is_holding {
-            self.held.push(deliver);
-        } else {
-            deliver.batch().complete();
-            drop(deliver.settle());
-        }
-    }
-}
-
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct LetGo;
-
-impl Handler<LetGo> for Taker {
-    type Result = ();
-
-    fn handle(&mut self, _: LetGo, _: &mut Context<Self>) {
-        self.is_holding = false;
-        for deliver in self.held.drain(..) {
-            deliver.batch().complete();
-            drop(deliver.settle());
-        }
-    }
-}
 
 /// A process: a source, the journal, and the taker.
 struct Process {
@@ -241,16 +90,6 @@ impl Process {
         }
         seen
     }
-}
-
-fn events(numbers: Range<u32>) -> Intake {
-    let mut intake = Intake::over(String::new());
-    let mut types = detached_types();
-    for number in numbers {
-        let line = format!(r#"{{"specversion":"1.0","id":"{number}","source":"/s","type":"t"}}"#);
-        intake.push_line(&line, &mut types).expect("an event");
-    }
-    intake
 }
 
 /// Waits until the disk says so; the journal writes it down by a timer.
