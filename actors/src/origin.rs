@@ -36,8 +36,8 @@ enum Whose {
 struct SourceIntake {
     source: Arc<SourceStats>,
     bytes: usize,
-    /// Veltrix answers for them; before, they are on their way into the journal.
-    is_accepted: AtomicBool,
+    /// They are on their way into the journal: neither accepted, so that Veltrix answers for them, nor refused.
+    is_pending: AtomicBool,
     /// Whoever waits for that.
     receipt: Option<Arc<Receipt>>,
     /// Where they are noted once they are finished.
@@ -72,7 +72,7 @@ impl Origin {
     ) -> Arc<Self> {
         source.accept(events);
         let is_durable = mark.is_some();
-        let intake = SourceIntake::new(bytes, source, true, None, mark);
+        let intake = SourceIntake::new(bytes, source, None, mark);
         Self::new(events, Whose::Source(intake), is_durable)
     }
 
@@ -84,7 +84,8 @@ impl Origin {
         receipt: Option<Arc<Receipt>>,
     ) -> Arc<Self> {
         source.pending.add(signed(events));
-        let intake = SourceIntake::new(bytes, source, false, receipt, None);
+        let mut intake = SourceIntake::new(bytes, source, receipt, None);
+        *intake.is_pending.get_mut() = true;
         Self::new(events, Whose::Source(intake), true)
     }
 
@@ -95,7 +96,7 @@ impl Origin {
         source: Arc<SourceStats>,
         mark: Mark,
     ) -> Arc<Self> {
-        let intake = SourceIntake::new(bytes, source, true, None, Some(mark));
+        let intake = SourceIntake::new(bytes, source, None, Some(mark));
         Self::new(events, Whose::Source(intake), true)
     }
 
@@ -153,7 +154,7 @@ impl Origin {
     /// The journal has stored the events: they are accepted.
     pub(crate) fn store(&self, mark: Mark) {
         if let Whose::Source(intake) = &self.whose
-            && !intake.is_accepted.swap(true, Ordering::AcqRel)
+            && intake.is_pending.swap(false, Ordering::AcqRel)
         {
             intake.mark.get_or_init(|| mark);
             intake.accept(self.events);
@@ -181,7 +182,7 @@ impl Origin {
     /// As [`Origin::store`], for an origin of which nothing is stored.
     pub(crate) fn accept_left_out(&self) {
         if let Whose::Source(intake) = &self.whose
-            && !intake.is_accepted.swap(true, Ordering::AcqRel)
+            && intake.is_pending.swap(false, Ordering::AcqRel)
         {
             intake.accept(self.events);
             intake.source.let_go(intake.bytes);
@@ -191,9 +192,9 @@ impl Origin {
     /// The journal cannot store the events: they are not accepted, and nobody waits for them.
     pub(crate) fn reject(&self, admission: Admission) {
         if let Whose::Source(intake) = &self.whose
-            && !intake.is_accepted.load(Ordering::Acquire)
-            && self.pieces.swap(0, Ordering::AcqRel) != 0
+            && intake.is_pending.swap(false, Ordering::AcqRel)
         {
+            self.pieces.store(0, Ordering::Release);
             let reason = match admission {
                 Admission::Full => "journal_full",
                 _ => "journal_failed",
@@ -269,7 +270,6 @@ impl SourceIntake {
     fn new(
         bytes: usize,
         source: Arc<SourceStats>,
-        is_accepted: bool,
         receipt: Option<Arc<Receipt>>,
         mark: Option<Mark>,
     ) -> Self {
@@ -277,7 +277,7 @@ impl SourceIntake {
         Self {
             source,
             bytes,
-            is_accepted: AtomicBool::new(is_accepted),
+            is_pending: AtomicBool::new(false),
             receipt,
             mark: mark.map(OnceLock::from).unwrap_or_default(),
             duplicates: AtomicUsize::new(0),
@@ -326,14 +326,11 @@ fn signed(count: usize) -> i64 {
 
 impl Drop for Origin {
     fn drop(&mut self) {
-        if *self.pieces.get_mut() == 0 {
-            return;
-        }
         match &self.whose {
-            Whose::Source(intake) if !intake.is_accepted.load(Ordering::Acquire) => {
+            Whose::Source(intake) if intake.is_pending.load(Ordering::Acquire) => {
                 intake.withdraw(self.events, Admission::Failed);
             }
-            Whose::Source(intake) => {
+            Whose::Source(intake) if *self.pieces.get_mut() != 0 => {
                 tracing::error!(
                     events = self.events,
                     "a batch vanished unfinished, its events are counted as lost"
@@ -341,8 +338,8 @@ impl Drop for Origin {
                 intake.source.let_go(intake.bytes);
                 intake.source.lose(self.events);
             }
-            // The parents keep the pieces and report the loss themselves.
-            Whose::Parents(_) => {}
+            // Finished; or the parents keep the pieces and report the loss themselves.
+            Whose::Source(_) | Whose::Parents(_) => {}
         }
     }
 }
@@ -428,5 +425,38 @@ mod tests {
         assert_eq!(answered.try_recv(), Ok(Admission::Failed));
         assert_eq!((source.accepted.get(), source.pending.get()), (0, 0));
         assert!(registry.is_balanced() && source.is_below(1));
+    }
+
+    /// A batch of which all came before, and which is not answered yet.
+    fn left_out() -> (
+        Arc<Origin>,
+        Arc<SourceStats>,
+        tokio::sync::oneshot::Receiver<Admission>,
+    ) {
+        let source = Registry::default().source("s");
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let receipt = Receipt::new(answer, 1, true);
+        let origin = Origin::submitted(2, 20, source.clone(), Some(receipt));
+        origin.leave_out(2, 0);
+        (origin, source, answered)
+    }
+
+    #[test]
+    fn what_came_before_is_answered_though_its_group_cannot_be_stored() {
+        let (origin, source, mut answered) = left_out();
+        origin.reject(Admission::Failed);
+        origin.reject(Admission::Full);
+        drop(origin);
+        assert_eq!(answered.try_recv(), Ok(Admission::Failed));
+        assert_eq!(source.rejected(), [("journal_failed", 2)]);
+        assert!(source.pending.get() == 0 && source.is_below(1));
+    }
+
+    #[test]
+    fn what_came_before_is_answered_though_its_group_is_dropped() {
+        let (origin, source, mut answered) = left_out();
+        drop(origin);
+        assert_eq!(answered.try_recv(), Ok(Admission::Failed));
+        assert!(source.pending.get() == 0 && source.is_below(1));
     }
 }
