@@ -221,6 +221,7 @@ impl JournalActor {
         for deliver in std::mem::take(&mut self.waiting) {
             self.append(deliver, ctx);
         }
+        self.stop_if_done(ctx);
     }
 
     /// Makes the group durable, has its events accepted, and hands them on.

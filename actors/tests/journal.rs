@@ -7,15 +7,19 @@ mod support;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use actix::prelude::{Actor, Addr};
 use actix_rt::{Arbiter, System};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use support::{Disk, Door, LetGo, State, Taker, events};
 use tokio::sync::mpsc;
-use veltrix_actors::mailbox::Inlet;
+use veltrix_actors::mailbox::{Inlet, control};
 use veltrix_actors::{
-    Admission, Durability, ExitReason, JournalSpec, Lifeline, MemoryBudget, Registry, RootWatch,
-    SourcePlace, SourceSpec, Submitter, TypeTable, start_journal, start_source,
+    Admission, Backoff, ChildSpec, Durability, ExitReason, JournalSpec, Lifeline, MemoryBudget,
+    Registry, Restart, RestartBudget, RootWatch, Source, SourceFactory, SourcePlace, SourcePort,
+    SourceSpec, StartError, Stop, Submitter, Supervisor, TypeTable, start_journal, start_source,
 };
 
 /// Enough for three thousand events, at a hundred each.
@@ -26,12 +30,26 @@ struct Process {
     door: Submitter,
     seen: mpsc::Receiver<String>,
     taker: Addr<Taker>,
+    place: SourcePlace,
     registry: Arc<Registry>,
     journal: RootWatch,
 }
 
 impl Process {
     async fn start(disk: &Disk, is_holding: bool) -> Self {
+        Self::start_by(disk, is_holding, |spec, inlet| {
+            let (lifeline, journal) = Lifeline::root();
+            start_journal(spec, inlet, &Arbiter::current(), lifeline);
+            journal
+        })
+        .await
+    }
+
+    async fn start_by(
+        disk: &Disk,
+        is_holding: bool,
+        start: impl FnOnce(JournalSpec, Arc<Inlet>) -> RootWatch,
+    ) -> Self {
         let registry = Arc::new(Registry::default());
         let (types, budget) = (Arc::new(TypeTable::default()), MemoryBudget::new(1 << 20));
         let (sender, seen) = mpsc::channel(1 << 20);
@@ -53,26 +71,23 @@ impl Process {
             dedupe: None,
             registry: registry.clone(),
         };
-        let (lifeline, mut journal) = Lifeline::root();
-        start_journal(spec, inlet.clone(), &Arbiter::current(), lifeline);
+        let mut journal = start(spec, inlet.clone());
         (&mut journal.started).await.expect("it starts");
         let (sender, mut doors) = mpsc::channel(1 << 20);
-        let spec = SourceSpec {
-            factory: Arc::new(Door(Mutex::new(Some(sender)))),
-            place: SourcePlace {
-                name: "door".into(),
-                next: inlet,
-                durability: Durability::Journal,
-                types,
-                budget,
-                registry: registry.clone(),
-            },
+        let place = SourcePlace {
+            name: "door".into(),
+            next: inlet,
+            durability: Durability::Journal,
+            types,
+            budget,
+            registry: registry.clone(),
         };
-        start_source(spec, &Arbiter::current(), Lifeline::root().0);
+        start_at(&place, Door(Mutex::new(Some(sender))));
         Self {
             door: doors.recv().await.expect("an open door"),
             seen,
             taker,
+            place,
             registry,
             journal,
         }
@@ -90,6 +105,14 @@ impl Process {
         }
         seen
     }
+}
+
+fn start_at(place: &SourcePlace, factory: impl SourceFactory + 'static) {
+    let spec = SourceSpec {
+        factory: Arc::new(factory),
+        place: place.clone(),
+    };
+    start_source(spec, &Arbiter::current(), Lifeline::root().0);
 }
 
 /// Waits until the disk says so; the journal writes it down by a timer.
@@ -224,5 +247,69 @@ fn after_a_failed_sync_nothing_is_accepted_and_everybody_is_told() {
         assert_eq!(process.submit(3..4).await, Admission::Failed);
         assert!(process.registry.journal.is_sealed());
         assert_eq!(process.registry.source("door").accepted.get(), 1);
+    });
+}
+
+/// Submits one event, and would rather wait for a full disk than have it refused.
+struct Patient;
+
+impl SourceFactory for Patient {
+    fn build(&self) -> Result<Box<dyn Source>, StartError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl Source for Patient {
+    fn run(self: Box<Self>, port: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
+        async move {
+            port.report_ready();
+            port.submit(events(0..1));
+            port.draining().await;
+            Ok(())
+        }
+        .boxed_local()
+    }
+}
+
+#[test]
+fn a_stop_is_done_once_what_waits_for_a_full_disk_is_given_up() {
+    System::new().block_on(async {
+        tokio::time::pause();
+        let disk = Disk::default();
+        disk.lock().is_full = true;
+        let mut root = None;
+        let process = Process::start_by(&disk, false, |spec, inlet| {
+            let (lifeline, watch) = Lifeline::root();
+            let registry = spec.registry.clone();
+            let journal = ChildSpec {
+                id: "journal".to_owned(),
+                restart: Restart::Permanent,
+                is_significant: false,
+                shutdown: Duration::from_secs(60),
+                start: Box::new(move |lifeline| {
+                    start_journal(spec.clone(), inlet.clone(), &Arbiter::current(), lifeline);
+                }),
+            };
+            let restarts = RestartBudget::new(0, Duration::from_secs(60));
+            let backoff = Backoff::default();
+            let supervisor =
+                Supervisor::new("root", vec![journal], restarts, backoff, registry, lifeline);
+            root = Some(supervisor.start());
+            watch
+        })
+        .await;
+        start_at(&process.place, Patient);
+        while !process.registry.journal.is_full() {
+            tokio::task::yield_now().await;
+        }
+        process.registry.end_input(std::time::Instant::now());
+        let begun = tokio::time::Instant::now();
+        let root = root.expect("it was started").recipient();
+        control(&root, Stop::Drain);
+        let exit = process.journal.exited.await.expect("its end is told");
+        assert_eq!(exit, ExitReason::Normal);
+        let lasted = begun.elapsed();
+        assert!(lasted < Duration::from_secs(1), "it lasted {lasted:?}");
+        assert_eq!(process.place.registry.source("door").pending.get(), 0);
     });
 }
