@@ -56,7 +56,10 @@ impl Cursor {
             return Ok(());
         }
         let is_durable = is_last || is_sync_due;
-        journal.persist(&finished, is_durable)?;
+        if !journal.persist(&finished, is_durable)? {
+            // It stays news, and is tried again when the next time is due.
+            return Ok(());
+        }
         self.persisted = finished;
         self.is_unsynced = !is_durable;
         if is_durable {

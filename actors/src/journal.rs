@@ -32,11 +32,12 @@ pub trait Journal: 'static {
     fn read(&mut self, from: u64) -> Result<Option<Stored>, JournalFailure>;
 
     /// Writes down what is finished, so that it does not come again after a restart, and frees the room of what is kept no
-    /// longer. With `is_durable` it survives a power cut as well.
+    /// longer. With `is_durable` it survives a power cut as well. False if the disk has no room for that now: what was
+    /// written down before stays.
     ///
     /// # Errors
     /// It could not be written down. The journal accepts nothing any more.
-    fn persist(&mut self, finished: &Finished, is_durable: bool) -> Result<(), JournalFailure>;
+    fn persist(&mut self, finished: &Finished, is_durable: bool) -> Result<bool, JournalFailure>;
 
     /// The number of the oldest event that may be read.
     fn oldest(&self) -> u64;

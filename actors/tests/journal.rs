@@ -313,3 +313,22 @@ fn a_stop_is_done_once_what_waits_for_a_full_disk_is_given_up() {
         assert_eq!(process.place.registry.source("door").pending.get(), 0);
     });
 }
+
+#[test]
+fn what_is_finished_while_the_disk_is_full_is_written_down_once_there_is_room() {
+    System::new().block_on(async {
+        let disk = Disk::default();
+        let mut process = Process::start(&disk, true).await;
+        assert_eq!(process.submit(0..2).await, Admission::Accepted);
+        process.seen(2).await;
+        disk.lock().is_full = true;
+        process.taker.send(LetGo).await.expect("a living taker");
+        process.registry.in_flight.drained().await;
+        written(&disk, |state| state.unpersisted > 0).await;
+        tokio::task::yield_now().await;
+        assert_eq!(process.registry.journal.finished(), 0);
+        disk.lock().is_full = false;
+        // Nothing else is finished meanwhile.
+        written(&disk, |state| state.finished.prefix() == 2).await;
+    });
+}

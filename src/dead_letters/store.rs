@@ -318,7 +318,6 @@ impl DeadLetterStore for DiskDeadLetters {
         if gone.is_empty() {
             return Ok(0);
         }
-        let mut is_written = true;
         for part in gone.chunks(GONE_PER_RECORD_MAX) {
             match self.write(GONE, 1, encode_gone(part).as_bytes()) {
                 Ok(_) => {}
@@ -333,7 +332,11 @@ impl DeadLetterStore for DiskDeadLetters {
                     if stays.is_some_and(|stays| last.is_some_and(|last| stays < last)) {
                         return Err(JournalRefusal::Full(reason));
                     }
-                    is_written = false;
+                    self.keep()?;
+                    let prefix = stays.unwrap_or_else(|| self.log.synced());
+                    if !self.persist(prefix, true)? {
+                        return Err(JournalRefusal::Full(reason));
+                    }
                     break;
                 }
                 Err(error) => return Err(failure(error).into()),
@@ -342,9 +345,6 @@ impl DeadLetterStore for DiskDeadLetters {
         self.keep()?;
         for sequence in &gone {
             self.index.remove(*sequence, sequence + 1);
-        }
-        if !is_written {
-            self.persist(self.first_needed(), true)?;
         }
         self.traced
             .retain(|letter| gone.binary_search(&letter.sequence).is_err());
@@ -356,8 +356,7 @@ impl DeadLetterStore for DiskDeadLetters {
         if !self.is_scanned || self.is_tidy {
             return Ok(());
         }
-        self.persist(self.first_needed(), false)?;
-        self.is_tidy = true;
+        self.is_tidy = self.persist(self.first_needed(), false)?;
         if self.is_wasteful(self.first_needed()) && self.move_on()? {
             self.is_tidy = false;
             self.persist(self.first_needed(), false)?;

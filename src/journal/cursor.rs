@@ -39,8 +39,9 @@ pub(super) struct Cursor<F> {
     generation: u64,
     /// The slot that must stay.
     kept_slot: u64,
+    /// There is nothing to sync.
     is_synced: bool,
-    /// What was written last.
+    /// What was written last; empty if that failed.
     written: Vec<u8>,
 }
 
@@ -81,7 +82,8 @@ impl<F> Cursor<F> {
         Ok((cursor, FoundCursor { state }))
     }
 
-    /// Writes the state as the next generation, unless it is the one written last.
+    /// Writes the state as the next generation, unless it is the one written last. After an error the one synced last
+    /// stands.
     pub(super) fn write<S: Storage<File = F>>(
         &mut self,
         storage: &mut S,
@@ -92,7 +94,9 @@ impl<F> Cursor<F> {
         if self.written.get(STATE_AT..) == bytes.get(STATE_AT..) {
             return Ok(());
         }
-        self.is_synced = false;
+        // What the slot held is gone even if the write fails, and a sync then has nothing to make last.
+        self.is_synced = true;
+        self.written.clear();
         self.generation += 1;
         let free_slot = match planted!(SlotWrittenOver) {
             true => self.kept_slot,
@@ -101,6 +105,7 @@ impl<F> Cursor<F> {
         let offset = free_slot * SLOT_BYTES;
         write_full(storage, &self.file, offset, &mut [IoSlice::new(&bytes)])?;
         self.written = bytes;
+        self.is_synced = false;
         Ok(())
     }
 

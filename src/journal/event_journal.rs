@@ -137,7 +137,7 @@ impl Journal for DiskJournal {
         }
     }
 
-    fn persist(&mut self, finished: &Finished, is_durable: bool) -> Result<(), JournalFailure> {
+    fn persist(&mut self, finished: &Finished, is_durable: bool) -> Result<bool, JournalFailure> {
         let readable;
         let finished = match self.unread.is_empty() {
             true => finished,

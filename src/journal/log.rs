@@ -40,8 +40,10 @@ pub struct Log<S: Storage, C: Clock> {
     /// The last one of `segments`, while it takes records. One that an earlier process began never does.
     active: Option<Active<S::File>>,
     cursor: Cursor<S::File>,
-    /// The first sequence that was not finished when the cursor was written last.
+    /// The first sequence that is not finished, as the cursor says that was written last.
     finished_prefix: u64,
+    /// As that says that was synced last.
+    synced_prefix: u64,
     /// The disk was too full to write the cursor.
     is_cursor_behind: bool,
     reader: Reader<S::File>,
@@ -58,6 +60,8 @@ struct Active<F> {
     synced_offset: u64,
     /// Bytes reserved.
     capacity: u64,
+    /// A part of a record that found no room lies behind `offset`.
+    is_torn: bool,
 }
 
 impl<S: Storage, C: Clock> Log<S, C> {
@@ -80,6 +84,7 @@ impl<S: Storage, C: Clock> Log<S, C> {
             active: None,
             cursor: recovery.cursor,
             finished_prefix: recovered.finished.prefix(),
+            synced_prefix: recovered.finished.prefix(),
             is_cursor_behind: false,
             reader: Reader::default(),
             end: recovered.end,
@@ -174,9 +179,11 @@ impl<S: Storage, C: Clock> Log<S, C> {
         let active = self.active.as_mut().expect("there is room in it");
         match write_full(&mut self.storage, &active.file, active.offset, &mut slices) {
             Ok(()) => {}
-            // Room that was reserved can be missing all the same where a file system copies on write. What was written
-            // lies behind the end, and is written over by the next record.
-            Err(error) if is_full(&error) => return Err(full(&error)),
+            // Room that was reserved can be missing all the same where a file system copies on write.
+            Err(error) if is_full(&error) => {
+                active.is_torn = true;
+                return Err(full(&error));
+            }
             Err(error) => return Err(self.seal("write a record", &error).into()),
         }
         active.offset += bytes;
@@ -196,8 +203,15 @@ impl<S: Storage, C: Clock> Log<S, C> {
     pub fn sync(&mut self) -> Result<u64, Sealed> {
         self.check()?;
         if let Some(active) = &mut self.active
-            && active.synced_offset < active.offset
+            && (active.synced_offset < active.offset || active.is_torn)
         {
+            if std::mem::take(&mut active.is_torn) {
+                // Once another segment follows, it would be taken for damage.
+                active.capacity = active.offset;
+                if let Err(error) = self.storage.truncate(&active.file, active.offset) {
+                    return Err(self.seal("cut a segment", &error));
+                }
+            }
             if !planted!(SyncSkipped)
                 && let Err(error) = self.storage.sync(&active.file)
             {
@@ -228,27 +242,27 @@ impl<S: Storage, C: Clock> Log<S, C> {
     }
 
     /// Writes down what is finished, and forgets segments that are finished and beyond what is to be retained. With
-    /// `is_synced`, or if a segment goes, the cursor is on the disk before that.
+    /// `is_synced`, or if a segment goes, the cursor is on the disk before that. False if the disk is too full to write it
+    /// down: a later call may find room.
     ///
     /// # Errors
     /// It failed now, and the log is sealed, or it was sealed before.
-    pub fn persist(&mut self, finished: &Finished, is_synced: bool) -> Result<(), Sealed> {
+    pub fn persist(&mut self, finished: &Finished, is_synced: bool) -> Result<bool, Sealed> {
         self.check()?;
-        if let Err(error) = self.try_persist(finished, is_synced) {
-            return Err(self.seal("write the cursor", &error));
-        }
-        Ok(())
+        self.try_persist(finished, is_synced)
+            .map_err(|error| self.seal("write the cursor", &error))
     }
 
-    fn try_persist(&mut self, finished: &Finished, is_synced: bool) -> io::Result<()> {
+    fn try_persist(&mut self, finished: &Finished, is_synced: bool) -> io::Result<bool> {
         match self.cursor.write(&mut self.storage, finished, self.synced) {
             Ok(()) => self.is_cursor_behind = false,
-            // Its room is reserved, but a file system that copies on write may need more. The next time will do.
+            // Its room is reserved, but a file system that copies on write may need more.
             Err(error) if is_full(&error) => {
                 if !std::mem::replace(&mut self.is_cursor_behind, true) {
                     tracing::warn!(%error, "the log's cursor cannot be written while the disk is full");
                 }
-                return Ok(());
+                self.finished_prefix = self.synced_prefix;
+                return Ok(false);
             }
             Err(error) => return Err(error),
         }
@@ -260,9 +274,16 @@ impl<S: Storage, C: Clock> Log<S, C> {
         let now_ms = self.clock.now_ms();
         let count = expired(&self.segments, self.finished_prefix, retention, now_ms);
         if is_synced || count > 0 && !planted!(UnlinkBeforeCursor) {
-            self.cursor.sync(&mut self.storage)?;
+            self.sync_cursor()?;
         }
-        self.forget(count)
+        self.forget(count)?;
+        Ok(true)
+    }
+
+    fn sync_cursor(&mut self) -> io::Result<()> {
+        self.cursor.sync(&mut self.storage)?;
+        self.synced_prefix = self.finished_prefix;
+        Ok(())
     }
 
     /// Removes the oldest `count` segments. What finished them is in the synced cursor.
@@ -322,6 +343,7 @@ impl<S: Storage, C: Clock> Log<S, C> {
             offset: segment.bytes,
             synced_offset: segment.bytes,
             capacity,
+            is_torn: false,
         });
         self.segments.push(segment);
         Ok(())
@@ -336,11 +358,7 @@ impl<S: Storage, C: Clock> Log<S, C> {
         if self.segments.is_empty() || self.finished_prefix < end_of_oldest {
             return Ok(false);
         }
-        let removed = self
-            .cursor
-            .sync(&mut self.storage)
-            .and_then(|()| self.forget(1));
-        match removed {
+        match self.sync_cursor().and_then(|()| self.forget(1)) {
             Ok(()) => {
                 if self.segments.is_empty() {
                     self.active = None;

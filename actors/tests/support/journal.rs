@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) synced_end: u64,
     pub(crate) finished: Finished,
     pub(crate) is_full: bool,
+    /// How often it was too full to have written down what is finished.
+    pub(crate) unpersisted: usize,
     pub(crate) is_broken: bool,
 }
 
@@ -80,9 +82,13 @@ impl Journal for Disk {
         Ok(state.records.iter().find(is_after).cloned())
     }
 
-    fn persist(&mut self, finished: &Finished, _: bool) -> Result<(), JournalFailure> {
-        self.lock().finished = finished.clone();
-        Ok(())
+    fn persist(&mut self, finished: &Finished, _: bool) -> Result<bool, JournalFailure> {
+        let mut state = self.lock();
+        match state.is_full {
+            true => state.unpersisted += 1,
+            false => state.finished = finished.clone(),
+        }
+        Ok(!state.is_full)
     }
 
     fn oldest(&self) -> u64 {

@@ -67,7 +67,8 @@ impl DiskDeadLetters {
         }
     }
 
-    pub(super) fn persist(&mut self, prefix: u64, is_synced: bool) -> Result<(), JournalFailure> {
+    /// Writes down that nothing below `prefix` is needed; false if the disk has no room for that.
+    pub(super) fn persist(&mut self, prefix: u64, is_synced: bool) -> Result<bool, JournalFailure> {
         let finished = Finished::below(prefix);
         self.log.persist(&finished, is_synced).map_err(failure)
     }

@@ -272,3 +272,34 @@ fn a_log_lives_in_a_real_directory() {
     }
     assert_eq!(from, 40 * 1_024);
 }
+
+/// Where a file system copies on write, room that is reserved may not be enough.
+#[test]
+fn a_cursor_that_finds_no_room_leaves_the_synced_one_and_is_written_once_there_is() {
+    for seed in 0..50 {
+        let disk = SimulatedDisk::new(seed);
+        let (mut log, _) = open(&disk);
+        append(&mut log, &[1; 40]);
+        assert!(log.persist(&Finished::below(2), true).unwrap());
+        assert!(log.persist(&Finished::below(30), false).unwrap());
+        let oldest = log.oldest();
+        disk.with(|disk| disk.faults.no_room = true);
+        assert!(!log.persist(&Finished::below(40), true).unwrap());
+        // What it was to say is torn now, and nothing goes on its word.
+        let refused = log.append("shop", 1, &[&[b'x'; 600]]);
+        assert!(matches!(refused, Err(AppendError::Full { .. })));
+        assert_eq!(log.oldest(), oldest);
+        disk.with(|disk| disk.faults.no_room = false);
+        let is_written = seed % 2 == 1 && log.persist(&Finished::below(40), true).unwrap();
+        drop(log);
+        disk.with(|disk| disk.cut_power());
+        let (_, recovered) = open(&disk);
+        let prefix = recovered.finished.prefix();
+        match seed % 2 {
+            // What was not synced may be on the disk, or all of the write that failed.
+            0 => assert!([2, 30, 40].contains(&prefix), "{prefix}"),
+            _ => assert_eq!((is_written, prefix), (true, 40)),
+        }
+        assert!(recovered.damaged.is_empty() && !recovered.is_cursor_lost);
+    }
+}

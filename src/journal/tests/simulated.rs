@@ -44,6 +44,8 @@ pub(super) struct Faults {
     pub(super) fail_at: Option<u64>,
     /// Writes are short now and then.
     pub(super) short_writes: bool,
+    /// Writes find no room, as a file system may that copies on write.
+    pub(super) no_room: bool,
     /// Sectors and names are written back by themselves now and then.
     pub(super) write_back: bool,
     /// What is called is written down.
@@ -390,7 +392,10 @@ impl Storage for SimulatedDisk {
     fn write_at(&mut self, file: &usize, offset: u64, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.with(|disk| {
             let total: usize = pieces.iter().map(|piece| piece.len()).sum();
-            let result = disk.step(|| format!("write {file} {offset} {total}"), true);
+            let mut result = disk.step(|| format!("write {file} {offset} {total}"), true);
+            if disk.faults.no_room {
+                result = result.and(Err(io::ErrorKind::StorageFull.into()));
+            }
             let is_short = disk.faults.short_writes && disk.dice.one_in(4);
             let count = match &result {
                 // A write that fails, or at which the process ends, may have got anywhere.

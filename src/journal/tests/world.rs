@@ -145,6 +145,7 @@ impl World {
                 let room = self.dice.below(4_000);
                 let is_scarce = self.dice.one_in(2);
                 self.disk.with(|disk| {
+                    disk.faults.no_room = is_scarce && room < 1_000;
                     disk.capacity = match is_scarce {
                         true => disk.used() + room,
                         false => u64::MAX,
@@ -261,11 +262,16 @@ impl World {
         // A write that is not finished tears the slot that was written last.
         self.persisted = self.synced.clone();
         match self.log().persist(&finished, is_synced) {
-            Ok(()) => {
+            Ok(true) => {
                 if is_synced {
                     self.synced = finished.clone();
                 }
                 self.persisted = finished;
+                Ok(())
+            }
+            Ok(false) => {
+                let is_full = self.disk.with(|disk| disk.faults.no_room);
+                ensure!(is_full, "it is not written down, and there is room");
                 Ok(())
             }
             Err(_) => self.fail(),
@@ -310,7 +316,10 @@ impl World {
 
     /// Opens the log, crashing on the way now and then, and looks at everything in it.
     fn start(&mut self) -> Result<(), Violation> {
-        self.disk.with(|disk| disk.capacity = u64::MAX);
+        self.disk.with(|disk| {
+            disk.capacity = u64::MAX;
+            disk.faults.no_room = false;
+        });
         loop {
             if self.dice.one_in(4) {
                 let at = self.operations() + 1 + self.dice.below(40);
