@@ -164,7 +164,8 @@ impl Slot {
 fn newest_slot<S: Storage>(storage: &mut S, file: &S::File) -> Result<(Slot, u64), OpenError> {
     let (mut newest, mut newest_index) = (Slot::Damaged, 0);
     for index in 0..2 {
-        let slot = read_slot(storage, file, index);
+        let slot =
+            read_slot(storage, file, index).map_err(OpenError::io(format!("read {NAME}")))?;
         if let Slot::Newer { version } = slot {
             let name = NAME.to_owned();
             return Err(OpenError::NewerFormat { name, version });
@@ -178,15 +179,10 @@ fn newest_slot<S: Storage>(storage: &mut S, file: &S::File) -> Result<(Slot, u64
     Ok((newest, newest_index))
 }
 
-fn read_slot<S: Storage>(storage: &mut S, file: &S::File, index: u64) -> Slot {
+fn read_slot<S: Storage>(storage: &mut S, file: &S::File, index: u64) -> io::Result<Slot> {
     let mut bytes = vec![0; SLOT_BYTES as usize];
-    match read_full(storage, file, index * SLOT_BYTES, &mut bytes) {
-        Ok(filled) => decode(&bytes[..filled]),
-        Err(error) => {
-            tracing::error!(%error, slot = index, "a slot of the cursor cannot be read");
-            Slot::Damaged
-        }
-    }
+    let filled = read_full(storage, file, index * SLOT_BYTES, &mut bytes)?;
+    Ok(decode(&bytes[..filled]))
 }
 
 fn encode(generation: u64, finished: &Finished, synced: u64) -> Vec<u8> {

@@ -4,7 +4,7 @@ use std::io;
 
 use super::segment::FORMAT_VERSION;
 
-/// Why a log cannot be opened. Damage is never a reason.
+/// Why a log cannot be opened. Damage is never a reason, but what cannot be read is not known to be damaged.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory cannot be read, or what is left in it not be brought to the disk.

@@ -14,7 +14,7 @@ use super::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, decode_header, name_of, sequences_of,
 };
 use super::storage::{Storage, read_full};
-use super::tail::read_body;
+use super::tail::try_body;
 
 /// A log in a directory, opened to be looked at.
 #[derive(Debug)]
@@ -109,7 +109,8 @@ impl<S: Storage> Inspection<S> {
     /// The directory or a file cannot be opened, or a newer program wrote it.
     pub(crate) fn open(mut storage: S) -> Result<Self, OpenError> {
         let files = storage.list(None).map_err(OpenError::io("list the log"))?;
-        let segments = read_headers(&mut storage, &files)?;
+        // Who looks wants to see what is left: a header that cannot be read is as one that is damaged.
+        let segments = read_headers(&mut storage, &files, |_| Ok(0))?;
         let state = match files.iter().any(|(name, _)| is_cursor(name)) {
             true => read_cursor(&mut storage)?.state,
             false => None,
@@ -219,7 +220,7 @@ impl<S: Storage> Inspection<S> {
                 Found::Void
             } else {
                 let is_read = header.end() > bodies_from;
-                if is_read && !read_body(&mut self.storage, &file, offset, &header, &mut body) {
+                if is_read && !try_body(&mut self.storage, &file, offset, &header, &mut body) {
                     continue;
                 }
                 let record = match is_read {

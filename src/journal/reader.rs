@@ -8,7 +8,7 @@ use super::record::RecordHeader;
 use super::scanner::{Item, Scanner};
 use super::segment::{Segment, name_of, sequences_of};
 use super::storage::Storage;
-use super::tail::read_body;
+use super::tail::try_body;
 
 /// What comes next in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,7 +174,7 @@ impl<F> Place<F> {
                         self.scanner.step_back(offset, &header);
                         return Some(Next::Lost(from..header.first));
                     }
-                    if read_body(storage, &self.file, offset, &header, payload)
+                    if try_body(storage, &self.file, offset, &header, payload)
                         && let Some(record) = take_tag(&header, payload)
                     {
                         return Some(Next::Record(record));

@@ -3,6 +3,7 @@
 //! Only the last segment is read. Whatever lies before it was synced before that segment was created, so nothing there can
 //! be torn, and damage there is met when it is read. So the time to open does not grow with the backlog.
 
+use std::io;
 use std::ops::Range;
 
 use veltrix_actors::Finished;
@@ -58,7 +59,8 @@ pub(super) struct Recovery<F> {
 /// Opens the directory behind `storage`.
 pub(super) fn recover<S: Storage>(storage: &mut S) -> Result<Recovery<S::File>, OpenError> {
     let files = storage.list(None).map_err(OpenError::io("list the log"))?;
-    let segments = read_headers(storage, &files)?;
+    // A disk that cannot be read now may be another time: nothing is settled without what is on it.
+    let segments = read_headers(storage, &files, Err)?;
     let has_cursor = files.iter().any(|(name, _)| is_cursor(name));
     let (mut cursor, found) = Cursor::open(storage, has_cursor)?;
     let mut state = State::new(segments, &found);
@@ -86,10 +88,12 @@ pub(super) fn recover<S: Storage>(storage: &mut S) -> Result<Recovery<S::File>, 
     })
 }
 
-/// The segments in order, with what their headers say.
+/// The segments in order, with what their headers say. What becomes of one that cannot be read, `unreadable` says: the error
+/// that it gives back, or as many bytes as are taken for read.
 pub(super) fn read_headers<S: Storage>(
     storage: &mut S,
     files: &[(String, u64)],
+    unreadable: impl Fn(io::Error) -> io::Result<usize>,
 ) -> Result<Vec<Segment>, OpenError> {
     let mut segments = Vec::new();
     for (name, bytes) in files {
@@ -100,8 +104,9 @@ pub(super) fn read_headers<S: Storage>(
             .open(name)
             .map_err(OpenError::io(format!("open {name}")))?;
         let mut header = [0; SEGMENT_HEADER_BYTES];
-        // A header that cannot be read is as one that is damaged.
-        let filled = read_full(storage, &file, 0, &mut header).unwrap_or(0);
+        let filled = read_full(storage, &file, 0, &mut header)
+            .or_else(&unreadable)
+            .map_err(OpenError::io(format!("read {name}")))?;
         let created_ms = match decode_header(&header[..filled]) {
             SegmentHeader::Known { created_ms, .. } => created_ms,
             SegmentHeader::Newer { version } => {
@@ -184,7 +189,8 @@ impl State {
             let file = storage
                 .open(&name)
                 .map_err(OpenError::io(format!("open {name}")))?;
-            let tail = read_tail(storage, &file, &last, u64::MAX);
+            let tail = read_tail(storage, &file, &last, u64::MAX)
+                .map_err(OpenError::io(format!("read {name}")))?;
             self.end = self.end.max(tail.end);
             self.durable = self.durable.max(tail.durable);
             let torn = self.judge(storage, &name, &file, &last, &tail);

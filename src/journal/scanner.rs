@@ -1,5 +1,6 @@
 //! Walks the records of a segment, over damage to the next record that is none.
 
+use std::io;
 use std::ops::Range;
 
 use super::record::{HEADER_BYTES, MAGIC, RecordHeader};
@@ -26,7 +27,7 @@ pub(super) enum Item {
 }
 
 /// A place in a segment, always between two records.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Scanner {
     /// Where the next record is looked for.
     pub(super) offset: u64,
@@ -68,6 +69,11 @@ impl Scanner {
             };
         }
         self.find_next(storage, file)
+    }
+
+    /// Why a block could not be read since the last call, and was taken for damage.
+    pub(super) fn take_failure(&mut self) -> Option<io::Error> {
+        self.window.failure.take()
     }
 
     /// Goes back to before a record that `next` has just given.
@@ -144,10 +150,12 @@ fn bytes_behind(at: u64, count: u64, length: u64) -> bool {
 }
 
 /// The part of a file that was read last.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Window {
     start: u64,
     bytes: Vec<u8>,
+    /// Why a block could not be read.
+    failure: Option<io::Error>,
 }
 
 impl Window {
@@ -169,28 +177,24 @@ impl Window {
             self.start = offset;
             let filled = match read_full(storage, file, offset, &mut self.bytes) {
                 Ok(filled) => filled,
-                Err(_) => read_block(storage, file, offset, &mut self.bytes),
+                Err(_) => self.read_block(storage, file, offset),
             };
             self.bytes.truncate(filled);
         }
         &self.bytes[(offset - self.start) as usize..]
     }
-}
 
-/// Reads up to the end of the block at `offset` only, which is damage (zeros, as nothing is known of it) if it cannot be
-/// read: a bad block must not hide what is behind it.
-fn read_block<S: Storage>(
-    storage: &mut S,
-    file: &S::File,
-    offset: u64,
-    buffer: &mut [u8],
-) -> usize {
-    let block_end = BLOCK_BYTES - offset % BLOCK_BYTES;
-    let count = buffer.len().min(block_end as usize);
-    let block = &mut buffer[..count];
-    read_full(storage, file, offset, block).unwrap_or_else(|error| {
-        tracing::error!(%error, offset, "a block of a segment cannot be read");
-        block.fill(0);
-        count
-    })
+    /// Reads up to the end of the block at `offset` only, which is damage (zeros, as nothing is known of it) if it cannot be
+    /// read: a bad block must not hide what is behind it.
+    fn read_block<S: Storage>(&mut self, storage: &mut S, file: &S::File, offset: u64) -> usize {
+        let block_end = BLOCK_BYTES - offset % BLOCK_BYTES;
+        let count = self.bytes.len().min(block_end as usize);
+        let block = &mut self.bytes[..count];
+        read_full(storage, file, offset, block).unwrap_or_else(|error| {
+            tracing::error!(%error, offset, "a block of a segment cannot be read");
+            block.fill(0);
+            self.failure.get_or_insert(error);
+            count
+        })
+    }
 }

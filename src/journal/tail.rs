@@ -1,5 +1,6 @@
 //! Reads the last segment after a crash: what is whole in it, and what is torn or damaged.
 
+use std::io;
 use std::ops::Range;
 
 use super::record::{HEADER_BYTES, RecordHeader, crc_of};
@@ -42,12 +43,15 @@ pub(super) struct Tail {
 }
 
 /// Checks every header and every body of `segment`.
+///
+/// # Errors
+/// Something of it cannot be read, which says nothing of whether it is whole.
 pub(super) fn read_tail<S: Storage>(
     storage: &mut S,
     file: &S::File,
     segment: &Segment,
     limit: u64,
-) -> Tail {
+) -> io::Result<Tail> {
     let mut scanner = Scanner::new(segment.first..limit, segment.bytes);
     let header_end = SEGMENT_HEADER_BYTES as u64;
     let mut tail = Tail {
@@ -61,11 +65,15 @@ pub(super) fn read_tail<S: Storage>(
     };
     let mut body = Vec::new();
     loop {
-        match scanner.next(storage, file) {
+        let item = scanner.next(storage, file);
+        if let Some(error) = scanner.take_failure() {
+            return Err(error);
+        }
+        match item {
             Item::Record { offset, header } => {
                 // The header is whole whatever the body is, so what it says of earlier records holds.
                 tail.durable = tail.durable.max(header.durable);
-                if read_body(storage, file, offset, &header, &mut body) {
+                if read_body(storage, file, offset, &header, &mut body)? {
                     tail.add(offset, &header);
                 }
             }
@@ -76,7 +84,7 @@ pub(super) fn read_tail<S: Storage>(
             Item::Damage { .. } => {}
             Item::End { bytes } => {
                 tail.written_bytes = bytes.end.max(tail.valid_bytes);
-                return tail;
+                return Ok(tail);
             }
         }
     }
@@ -110,16 +118,23 @@ pub(super) fn read_body<S: Storage>(
     offset: u64,
     header: &RecordHeader,
     body: &mut Vec<u8>,
-) -> bool {
+) -> io::Result<bool> {
     *body = vec![0; header.body_bytes() as usize];
-    match read_full(storage, file, offset + HEADER_BYTES as u64, body) {
-        Ok(filled) => {
-            let is_right = crc_of([body.as_slice()]) == header.body_crc;
-            filled == body.len() && (is_right || planted!(BodyChecksumIgnored))
-        }
-        Err(error) => {
-            tracing::error!(%error, offset, "a record of a segment cannot be read");
-            false
-        }
-    }
+    let filled = read_full(storage, file, offset + HEADER_BYTES as u64, body)?;
+    let is_right = crc_of([body.as_slice()]) == header.body_crc;
+    Ok(filled == body.len() && (is_right || planted!(BodyChecksumIgnored)))
+}
+
+/// As [`read_body`]; what cannot be read is as what is damaged.
+pub(super) fn try_body<S: Storage>(
+    storage: &mut S,
+    file: &S::File,
+    offset: u64,
+    header: &RecordHeader,
+    body: &mut Vec<u8>,
+) -> bool {
+    read_body(storage, file, offset, header, body).unwrap_or_else(|error| {
+        tracing::error!(%error, offset, "a record of a segment cannot be read");
+        false
+    })
 }

@@ -224,13 +224,13 @@ fn a_sector_that_cannot_be_read_hides_nothing_behind_it() {
     drop(log);
     let names = segments(&disk);
     assert_eq!(names.len(), 2);
+    let (mut log, recovered) = open();
+    assert_eq!((recovered.end, recovered.damaged.len()), (50, 0));
     disk.with(|disk| {
         // In the eleventh record of one, in the header of the other.
         disk.break_sector(&names[0], 10_500);
         disk.break_sector(&names[1], 0);
     });
-    let (mut log, recovered) = open();
-    assert_eq!((recovered.end, recovered.damaged.len()), (50, 1));
     let (mut from, mut lost, mut payload) = (0, Vec::new(), Vec::new());
     loop {
         from = match log.read(from, &mut payload).unwrap() {
@@ -244,6 +244,34 @@ fn a_sector_that_cannot_be_read_hides_nothing_behind_it() {
     }
     // All headers within a block of 4 KiB around each.
     assert_eq!((lost, from), (vec![9..13, 29..34], 50));
+}
+
+#[test]
+fn what_cannot_be_read_at_a_start_refuses_it_and_is_no_damage() {
+    let disk = disk_with_forty(12);
+    let names = segments(&disk);
+    let last = names.last().unwrap();
+    // A header of a segment, a header and a body of a record, and a slot.
+    let places = [
+        (&names[0], 0),
+        (last, 0),
+        (last, 32 + 48),
+        (last, 32 + 48 + 30),
+        (&"cursor".to_owned(), 16 * 1024),
+    ];
+    for (name, offset) in places {
+        disk.with(|disk| disk.break_sector(name, offset));
+        let refusal = super::try_open(&disk).map(drop).unwrap_err().to_string();
+        assert!(
+            refusal.contains(&format!("read {name}: a bad sector")),
+            "{refusal}"
+        );
+        disk.with(|disk| disk.mend_sectors(name));
+        let (mut log, recovered) = open(&disk);
+        assert!(recovered.damaged.is_empty() && !recovered.is_cursor_lost);
+        assert_eq!((quarantined(&disk), recovered.torn_bytes), (0, 0));
+        assert_eq!(read_from(&mut log, 0).0, numbers(40, &[]));
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Rotting {
     fn find_places(&mut self) {
         let mut disk = self.disk.clone();
         let files = disk.list(None).expect("it does not fail");
-        let segments = read_headers(&mut disk, &files).expect("it is whole");
+        let segments = read_headers(&mut disk, &files, Err).expect("it is whole");
         for (index, segment) in segments.iter().enumerate() {
             let name = segment.name();
             let file = disk.open(&name).expect("it is listed");

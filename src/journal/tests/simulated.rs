@@ -210,6 +210,11 @@ impl Disk {
         inode.bad.push(offset / SECTOR_BYTES);
     }
 
+    /// Makes all of the file readable again.
+    pub(super) fn mend_sectors(&mut self, name: &str) {
+        self.inodes[self.names[name]].bad.clear();
+    }
+
     /// Whether the process is gone.
     pub(super) fn is_crashed(&self) -> bool {
         self.faults.crash_at.is_some_and(|at| self.operations >= at)
