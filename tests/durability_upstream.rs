@@ -252,3 +252,29 @@ fn a_damaged_cursor_is_told_and_everything_is_read_again() {
     let twice = [numbers(0..10), numbers(0..10)].concat();
     assert_eq!(ids(&folder.lines("out")), twice);
 }
+
+#[test]
+fn the_place_of_a_source_that_is_gone_is_told_and_stays() {
+    let (folder, gate) = (Folder::new(), Gate::closed());
+    gate.open();
+    append(&folder, "a.ndjson", 0..10);
+    let config = config(&folder, false, &gate.url());
+    let said = "the place of a source lies here that the config does not have with `durability: upstream`: \
+                under another name it begins at the start";
+    let ended = Process::start(&config).wait();
+    assert!(ended.records(said).is_empty());
+    let renamed = config.replace(r#""in":"#, r#""inlet":"#);
+    let ended = Process::start(&renamed).wait();
+    let place = folder.path("data/cursors/in");
+    let told = ended.records(said);
+    assert_eq!(told.len(), 1);
+    assert!(
+        told[0]["folder"]
+            .as_str()
+            .is_some_and(|told| told.contains(&place)),
+        "{told:?}"
+    );
+    assert_eq!(ended.source("inlet")["accepted"], 10);
+    let ended = Process::start(&config).wait();
+    assert_eq!(ended.source("in")["accepted"], 0);
+}

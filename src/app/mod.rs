@@ -7,6 +7,7 @@ mod dead_letters;
 mod drain;
 mod faults;
 mod journal;
+mod orphans;
 mod overflow;
 mod rehearsal;
 mod reload;
@@ -104,7 +105,7 @@ async fn supervise(mut config: Config, load: Arc<dyn Load>) -> Outcome {
     if let Err(error) = faults::apply(&mut config, &registry, faults::Log::New) {
         return Outcome::Failed(error);
     }
-    overflow::warn_of_orphans(&config);
+    orphans::warn(&config);
     registry.set_config_version(&config.version);
     let config = Arc::new(config);
     let reload = ReloadDesk::new(&config);

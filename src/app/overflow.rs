@@ -38,23 +38,6 @@ pub(super) fn new_spillway(sink: &str) -> Arc<Spillway> {
     Spillway::new(sink, Inlet::new())
 }
 
-/// Warns of logs whose sinks the config has no more.
-pub(super) fn warn_of_orphans(config: &Config) {
-    let Ok(folders) = std::fs::read_dir(config.service.data_dir.join("overflow")) else {
-        return;
-    };
-    for entry in folders.flatten() {
-        let name = entry.file_name();
-        if !config.sinks.iter().any(|sink| *sink.name == *name) {
-            let folder = entry.path();
-            tracing::warn!(
-                ?folder,
-                "events wait here for a sink that the config does not have"
-            );
-        }
-    }
-}
-
 /// The logs' actors below a supervisor. The end of one ends the process: what is in doubt then is settled by the next start.
 pub(super) fn child(all: &mut Tree, config: &Config) -> Option<ChildSpec> {
     let sinks = config.sinks.iter();
