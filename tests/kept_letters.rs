@@ -12,6 +12,9 @@ mod metrics;
 #[path = "support/process.rs"]
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod process;
+#[path = "support/small_disk.rs"]
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod small_disk;
 #[path = "support/stub_server.rs"]
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod stub_server;
@@ -28,6 +31,7 @@ use metrics::Metrics;
 use process::{Process, request};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use small_disk::SmallDisk;
 use stub_server::{Receiver, answer};
 
 /// Where the process is asked and fed.
@@ -79,6 +83,13 @@ impl Running {
             let metrics = Metrics::of(admin);
             metrics.get("veltrix_dead_letters_kept") == count as f64
                 && metrics.get("veltrix_dead_letters_replaying") == 0.0
+        });
+    }
+
+    fn until_full(&mut self) {
+        let admin = self.admin;
+        self.process.until("the store is full", || {
+            Metrics::of(admin).get("veltrix_dead_letters_full") == 1.0
         });
     }
 
@@ -376,6 +387,11 @@ fn a_purge_forgets_what_its_filters_say_and_nothing_without_consent() {
     );
 }
 
+fn is_no_room(record: &Value) -> bool {
+    let message = record["message"].as_str().unwrap_or_default();
+    message.starts_with("the store of dead letters has no room")
+}
+
 #[test]
 fn a_full_store_holds_its_handler_up_and_says_so_and_drops_nothing() {
     let folder = Folder::new();
@@ -391,22 +407,15 @@ fn a_full_store_holds_its_handler_up_and_says_so_and_drops_nothing() {
     let large = json!({ "filler": "x".repeat(10_000) });
     let flood: Vec<String> = (0..400).map(|id| line(id, "t.x", &large)).collect();
     running.send(&flood);
-    let admin = running.admin;
-    running.process.until("the store is full", || {
-        Metrics::of(admin).get("veltrix_dead_letters_full") == 1.0
-    });
-    let ready = request(admin, "GET", "/readyz", &[], b"");
+    running.until_full();
+    let ready = request(running.admin, "GET", "/readyz", &[], b"");
     assert_eq!(ready.status, 200);
     assert!(
         ready.body.contains("the store of dead letters has no room"),
         "{}",
         ready.body
     );
-    let is_told = |record: &Value| {
-        let message = record["message"].as_str().unwrap_or_default();
-        message.starts_with("the store of dead letters has no room")
-    };
-    running.process.log(is_told);
+    running.process.log(is_no_room);
     let mut purged = 0;
     while purged < 400 {
         let told = running.told(&["purge", "--all"])["count"].as_u64();
@@ -419,6 +428,59 @@ fn a_full_store_holds_its_handler_up_and_says_so_and_drops_nothing() {
     ended.assert_drained();
     assert_eq!(ended.dead_letters("handler.h", "error"), 400);
     assert_eq!(ended.summary()["dropped"], 0);
+}
+
+#[test]
+fn a_full_disk_holds_up_who_gives_events_up_and_nobody_else_and_drops_nothing() {
+    let Some(disk) = SmallDisk::mount("8m") else {
+        println!("SKIPPED: no small disk can be mounted here, run it as root");
+        return;
+    };
+    let folder = Folder::new();
+    let handlers = json!({ "h": counting(), "fine": { "on": "u", "type": "pass", "to": "out" } });
+    let mut whole = config(&folder, handlers, out(&folder));
+    whole["service"]["data_dir"] = json!(disk.path("data"));
+    whole["journal"] = json!({ "segment": "1MiB" });
+    whole["dead_letters"] = json!({ "max_on_disk": "1MiB" });
+    let mut running = Running::start(&whole);
+    // The journal has its segment from now on, the store has none.
+    running.send(&[line(0, "u", &json!({}))]);
+    running.finished(1);
+    disk.fill();
+    running.send(&poison(30, "t.x"));
+    running.until_full();
+    let told = running.process.log(is_no_room);
+    let reason = told["reason"].as_str().expect("a reason");
+    assert!(reason.contains("No space left"), "{reason}");
+    let ready = request(running.admin, "GET", "/readyz", &[], b"").body;
+    assert!(
+        ready.contains("the store of dead letters has no room"),
+        "{ready}"
+    );
+    running.send(&[line(1, "u", &json!({}))]);
+    let admin = running.admin;
+    running.process.until("others go on", || {
+        let metrics = Metrics::of(admin);
+        metrics.get("veltrix_source_in_flight{source=\"in\"}") == 30.0
+            && metrics.get("veltrix_journal_finished") == 2.0
+    });
+    assert_eq!((running.kept(), folder.lines("out").len()), (0, 2));
+    disk.free();
+    running.until_kept(30);
+    let page = running.list();
+    let mut kept = ids(page["dead_letters"].as_array().expect("a list"));
+    kept.sort_unstable();
+    assert_eq!(kept, Vec::from_iter(0..30));
+    running
+        .process
+        .log(|record| record["message"] == "the store of dead letters has room again");
+    let ended = running.process.stop();
+    ended.assert_drained();
+    assert_eq!(ended.dead_letters("handler.h", "error"), 30);
+    assert_eq!(
+        (&ended.summary()["dropped"], folder.lines("out").len()),
+        (&json!(0), 2)
+    );
 }
 
 #[test]
