@@ -16,6 +16,21 @@ pub(crate) const TYPES: [&str; 4] = [
     "order.shipped",
     "order.returned",
 ];
+/// The types of the events that the benchmark `story` makes for itself.
+const MANY_TYPES: [&str; 12] = [
+    "order.created",
+    "order.paid",
+    "order.shipped",
+    "order.returned",
+    "order.cancelled",
+    "cart.filled",
+    "cart.left",
+    "payment.failed",
+    "payment.refunded",
+    "stock.low",
+    "stock.filled",
+    "customer.joined",
+];
 
 /// Write small shop events as CloudEvents, one a line.
 #[derive(clap::Args)]
@@ -51,7 +66,7 @@ pub(crate) fn write_events(path: &Path, count: u64, seed: u64) -> anyhow::Result
     let mut line = Vec::new();
     for number in 1..=count {
         line.clear();
-        write_event(&mut line, number, &mut draw)?;
+        write_event(&mut line, number, &TYPES, &mut draw)?;
         bytes += line.len() as u64;
         out.write_all(&line)?;
     }
@@ -64,14 +79,29 @@ pub(crate) fn lines(count: u64, seed: u64) -> anyhow::Result<Vec<String>> {
     let mut draw = SplitMix64 { state: seed };
     let line = |number| {
         let mut line = Vec::new();
-        write_event(&mut line, number, &mut draw)?;
+        write_event(&mut line, number, &TYPES, &mut draw)?;
         Ok(String::from_utf8(line)?)
     };
     (1..=count).map(line).collect()
 }
 
-fn write_event(line: &mut Vec<u8>, number: u64, draw: &mut SplitMix64) -> std::io::Result<()> {
-    let event_type = TYPES[draw.below(TYPES.len() as u64) as usize];
+/// `count` events of twelve types, one a line.
+pub(crate) fn events_of_many_types(count: u64) -> anyhow::Result<String> {
+    let mut draw = SplitMix64 { state: 7 };
+    let mut lines = Vec::new();
+    for number in 1..=count {
+        write_event(&mut lines, number, &MANY_TYPES, &mut draw)?;
+    }
+    Ok(String::from_utf8(lines)?)
+}
+
+fn write_event(
+    line: &mut Vec<u8>,
+    number: u64,
+    types: &[&str],
+    draw: &mut SplitMix64,
+) -> std::io::Result<()> {
+    let event_type = types[draw.below(types.len() as u64) as usize];
     let customer = draw.below(CUSTOMERS);
     let price_cents = 100 + draw.below(20_000);
     let quantity = 1 + draw.below(9);
@@ -84,12 +114,12 @@ fn write_event(line: &mut Vec<u8>, number: u64, draw: &mut SplitMix64) -> std::i
 }
 
 /// Vigna's SplitMix64: enough for test data, and no dependency.
-struct SplitMix64 {
-    state: u64,
+pub(crate) struct SplitMix64 {
+    pub(crate) state: u64,
 }
 
 impl SplitMix64 {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -11,6 +11,7 @@ mod line_reader;
 mod outputs;
 mod patterns;
 mod pipeline;
+mod story;
 mod straight_line;
 mod transport;
 mod tree;
@@ -40,6 +41,7 @@ enum Command {
     Latency(latency::Options),
     Patterns(patterns::Options),
     Durable(durable::Options),
+    Story(Box<story::Options>),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -51,5 +53,6 @@ fn main() -> anyhow::Result<()> {
         Command::Latency(options) => latency::run(&options),
         Command::Patterns(options) => patterns::run(&options),
         Command::Durable(options) => durable::run(&options),
+        Command::Story(options) => story::run(&options),
     }
 }

@@ -1,0 +1,91 @@
+//! What a run is about: the load, the work, the fault. Every system gets the same.
+
+use super::schedule::Arrivals;
+
+/// A fault that every system meets at the same time of the same schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// 1 % of the handlers' first attempts fail.
+    Errors,
+    /// 0.5 % of the events are cut short.
+    Malformed,
+    /// A sink reads nothing for a third of the time.
+    SlowSink,
+    /// 0.1 % of the handlers' first attempts panic.
+    Panics,
+    /// Errors, malformed events, a slow sink and panics, all of the above at once.
+    Together,
+    /// A component dies; in Veltrix its handler's actor.
+    KillComponent,
+    /// What everything goes through dies: the broker, or Veltrix.
+    KillCentre,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Errors,
+        Self::Malformed,
+        Self::SlowSink,
+        Self::Panics,
+        Self::Together,
+        Self::KillComponent,
+        Self::KillCentre,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "no fault",
+            Self::Errors => "1 % transient errors",
+            Self::Malformed => "0.5 % malformed",
+            Self::SlowSink => "a sink stops for a third",
+            Self::Panics => "0.1 % panics",
+            Self::Together => "these four together",
+            Self::KillComponent => "kill -9 of a component",
+            Self::KillCentre => "kill -9 of the centre",
+        }
+    }
+
+    fn is_one_of(self, fault: Self) -> bool {
+        self == fault || self == Self::Together
+    }
+
+    pub(crate) fn errors_per_10000(self) -> u64 {
+        if self.is_one_of(Self::Errors) { 100 } else { 0 }
+    }
+
+    pub(crate) fn panics_per_10000(self) -> u64 {
+        if self.is_one_of(Self::Panics) { 10 } else { 0 }
+    }
+
+    pub(crate) fn malformed_per_10000(self) -> u64 {
+        if self.is_one_of(Self::Malformed) {
+            50
+        } else {
+            0
+        }
+    }
+
+    pub(crate) fn has_slow_sink(self) -> bool {
+        self.is_one_of(Self::SlowSink)
+    }
+}
+
+/// One point of the plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Setting {
+    /// Components that want each type.
+    pub(crate) fan_out: usize,
+    /// Rounds of arithmetic that a handler makes of each event.
+    pub(crate) rounds: u32,
+    /// Events a second from the source.
+    pub(crate) rate: f64,
+    /// Seconds before events count, and while they do.
+    pub(crate) warm_up: f64,
+    pub(crate) seconds: f64,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) fault: Fault,
+    /// Generator and sinks on one core, the system on another.
+    pub(crate) is_pinned: bool,
+    pub(crate) seed: u64,
+}

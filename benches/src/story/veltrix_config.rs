@@ -1,0 +1,69 @@
+//! The Veltrix config that does what the components do: a handler and a sink for each.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::events::{Events, groups_of};
+use super::setting::{Fault, Setting};
+use super::system::System;
+
+pub(crate) fn yaml(
+    system: System,
+    events: &Events,
+    setting: &Setting,
+    folder: &Path,
+    source: SocketAddr,
+    sinks: &[SocketAddr],
+) -> String {
+    let data_dir = folder.join("data");
+    let admin = match system {
+        System::CNoMetrics => "",
+        _ => "  admin: { listen: \"127.0.0.1:0\" }\n",
+    };
+    let source_options = match system {
+        System::C => "ack: true, durability: journal",
+        _ => "durability: none",
+    };
+    let supervision = match system {
+        System::CNoRetries => "supervision: { attempts: 1 }\n",
+        _ => "",
+    };
+    let mut text = format!(
+        "service:\n  name: story\n  data_dir: {data_dir:?}\n{admin}{supervision}\
+         sources:\n  feed: {{ type: tcp, listen: \"{source}\", {source_options} }}\nhandlers:\n"
+    );
+    let mut write = |line: String| {
+        writeln!(text, "{line}").expect("a string takes all");
+    };
+    let fault = setting.fault;
+    for component in 0..sinks.len() {
+        let groups = groups_of(component, setting.fan_out);
+        let types: Vec<String> = groups
+            .flat_map(|group| &events.groups[group])
+            .map(|event_type| format!("{event_type:?}"))
+            .collect();
+        write(format!(
+            "  c{component}: {{ on: [{}], type: story, isolation: shared, to: s{component}, component: {component}, \
+             rounds: {}, errors_per_10000: {}, panics_per_10000: {} }}",
+            types.join(", "),
+            setting.rounds,
+            fault.errors_per_10000(),
+            fault.panics_per_10000()
+        ));
+    }
+    write("sinks:".to_owned());
+    for (component, sink) in sinks.iter().enumerate() {
+        write(format!(
+            "  s{component}: {{ type: tcp, address: \"{sink}\" }}"
+        ));
+    }
+    if fault == Fault::KillComponent {
+        let at = setting.warm_up + setting.seconds / 3.0;
+        write(format!(
+            "faults: {{ inject: [ {{ at: handler.c1, abort_actor: true, from: {}ms, times: 1 }} ] }}",
+            (at * 1e3) as u64
+        ));
+    }
+    text
+}

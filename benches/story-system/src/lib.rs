@@ -1,0 +1,10 @@
+//! What the systems of the benchmark `story` share, so that they differ in how events travel and in nothing else: the
+//! handlers' work, the codec, the results, the retries, the connection to a sink.
+
+mod component;
+mod feed;
+mod outlet;
+mod work;
+
+pub use feed::{ComponentOptions, Feed};
+pub use work::{Failure, RESULT_TYPE, Work, WorkOptions, expected_sum};
