@@ -136,7 +136,7 @@ mod tests {
         let mut draw = SplitMix64 { state: seed };
         let mut lines = Vec::new();
         for number in 1..=1000 {
-            write_event(&mut lines, number, &mut draw).unwrap();
+            write_event(&mut lines, number, &TYPES, &mut draw).unwrap();
         }
         lines
     }

@@ -75,11 +75,6 @@ impl Feeder {
         self.stream.as_ref()
     }
 
-    /// Hangs up, so that the other end sees the end.
-    pub(crate) fn detach(&mut self) {
-        self.stream = None;
-    }
-
     pub(crate) fn assign(&mut self, number: u32) {
         self.assigned.push(number);
     }

@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(clean.error_rate(), 0.0);
         assert!(clean.offered > 1_500);
         assert!((latency / ON_TIME as f64 - 1.0).abs() < 0.01);
-        let every_tenth = |number: usize| number % 10 == 0;
+        let every_tenth = |number: usize| number.is_multiple_of(10);
         let (late, mean) = counts_with(|number, sum| match every_tenth(number) {
             true => vec![(sum, 2 * DEADLINE_NS)],
             false => vec![(sum, ON_TIME)],

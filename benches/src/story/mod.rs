@@ -1,112 +1,231 @@
 //! The story's comparison: a decentralized system, message queues, and Veltrix, under the same load and the same faults.
+//!
+//! The generator is the source of all events, and the sinks are here, too: one thread plays a schedule that was computed
+//! before (`schedule`, `play`), writes each event to whoever is to have it (`source`, `feeder`, `frame`), and takes down
+//! what comes to the sinks (`receiver`, `ledger`). A system is a set of processes (`system`, `process`), whose handlers do
+//! the same work with the same code: the crate `veltrix-story-system`. `run` is one run, `capacity` finds the rate that a
+//! system sustains, `plan` says what is run, and `results`, `statistics` and `report` make of it what is read. The method
+//! in words: `docs/benchmarks.md`.
 
+mod capacity;
+mod counting;
 mod events;
 mod feeder;
+mod figures;
 mod frame;
 mod ledger;
+mod plan;
 mod play;
 mod process;
+mod programs;
 mod receiver;
+mod report;
+mod results;
 mod run;
 mod schedule;
 mod setting;
 mod source;
+mod statistics;
 mod system;
 mod usage;
 mod veltrix_config;
 
+use std::fs;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::Context;
+use veltrix_story_system::expected_sum;
 
 use events::Events;
-use run::Bench;
+use plan::{Planner, Size};
+use programs::Programs;
+use report::Report;
+use results::Results;
+use run::{Bench, DEADLINE};
 use schedule::Arrivals;
 use setting::{Fault, Setting};
-use system::{Programs, System};
+use system::System;
 
-/// Compare a decentralized system, message queues and Veltrix under the same load and faults.
+/// The rounds by which the time of one is measured.
+const MEASURED_ROUNDS: u32 = 5_000_000;
+/// Events a second while allocations are counted, unless the systems sustain less.
+const COUNTING_RATE: f64 = 2_000.0;
+
+/// Compare a decentralized system, message queues and Veltrix under the same load and the same faults.
 #[derive(clap::Args)]
 pub(crate) struct Options {
+    /// A few minutes instead of many: one fan-out, fewer faults, two repeats.
+    #[arg(long)]
+    quick: bool,
+    /// The null test instead: A-tuned against itself.
+    #[arg(long)]
+    null: bool,
+    /// Events, one a line; left out, small shop events are made.
     #[arg(long)]
     data: Option<PathBuf>,
-    #[arg(long, default_value_t = 4)]
-    fan_out: usize,
-    #[arg(long, default_value_t = 1000)]
-    rounds: u32,
-    #[arg(long, default_value_t = 5000.0)]
-    rate: f64,
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
+    /// Seconds of each run that are counted: 2, or 1 with --quick.
     #[arg(long)]
-    only: Option<String>,
+    seconds: Option<f64>,
+    /// How often each point is run, the systems in turn: 5, or 2 with --quick.
     #[arg(long)]
-    fault: Option<usize>,
+    repeats: Option<usize>,
+    /// Components that want each type of event, at the centre.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=6))]
+    fan_out: u8,
+    /// Microseconds of CPU that a handler takes for an event, at the centre.
+    #[arg(long, default_value_t = 5.0)]
+    work_us: f64,
+    /// Only these systems (A-tuned's capacity is found in any case).
+    #[arg(long, value_delimiter = ',')]
+    systems: Vec<String>,
+    /// Where the report goes, the plots, and every run's figures and histogram.
+    #[arg(long, default_value = "target/story")]
+    out: PathBuf,
+    /// The Markdown file whose section on the story is written anew.
     #[arg(long)]
-    unpinned: bool,
+    docs: Option<PathBuf>,
+    /// The folder of `story-component` and `story-veltrix`, unless they are beside this program.
+    #[arg(long)]
+    programs: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let this = std::env::current_exe()?;
     let events = Events::load(options.data.as_deref())?;
     let folder = std::env::temp_dir().join(format!("veltrix-story-{}", std::process::id()));
-    std::fs::create_dir(&folder)?;
-    let bench = Bench {
-        programs: Programs {
-            component: this.with_file_name("story-component"),
-            veltrix: this.with_file_name("story-veltrix"),
-            nats: "nats-server".into(),
-            redis: "redis-server".into(),
-        },
-        events: &events,
-        folder: folder.clone(),
-    };
-    for system in [
-        System::ATuned,
-        System::ANaive,
-        System::BNats,
-        System::BRedis,
-        System::BJetstream,
-        System::BRedisStreams,
-        System::C,
-        System::CMemory,
-        System::CNoMetrics,
-    ] {
-        if options
-            .only
-            .as_ref()
-            .is_some_and(|only| only != system.name())
-        {
-            continue;
-        }
-        let setting = Setting {
-            fan_out: options.fan_out,
-            rounds: options.rounds,
-            rate: options.rate,
-            warm_up: 0.5,
-            seconds: options.seconds,
-            arrivals: Arrivals::Poisson,
-            fault: options.fault.map_or(Fault::None, |index| Fault::ALL[index]),
-            is_pinned: !options.unpinned,
-            seed: 7,
-        };
-        match bench.run(system, &setting) {
-            Ok(m) => println!(
-                "{:<16} mean {:>8.3} p50 {:>8.3} p99 {:>8.3} p99.9 {:>8.3} cpu/M {:>7.2} pss {:>6.1} hwm {:>6.1} slip {:>7.3} backlog {:>7.3} {:?} {:?}",
-                system.name(),
-                m.latencies.mean() / 1e6,
-                m.latency_ms(0.5),
-                m.latency_ms(0.99),
-                m.latency_ms(0.999),
-                m.cpu_seconds_per_million(),
-                m.proportional_bytes as f64 / 1048576.0,
-                m.peak_bytes as f64 / 1048576.0,
-                m.slip.as_secs_f64() * 1e3,
-                m.backlog.as_secs_f64() * 1e3,
-                m.counts,
-                m.recovery
-            ),
-            Err(error) => println!("{:<16} {error:#}", system.name()),
-        }
+    fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let compared = compare(options, &events, folder.clone());
+    fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
+    let report = compared?;
+    println!("{}", report.text());
+    report.write(&options.out)?;
+    println!("report: {}", options.out.join("report.html").display());
+    match &options.docs {
+        Some(path) => report::write_docs(&report, path),
+        None => Ok(()),
     }
-    std::fs::remove_dir_all(&folder)?;
-    Ok(())
+}
+
+fn compare(options: &Options, events: &Events, folder: PathBuf) -> anyhow::Result<Report> {
+    let programs = Programs::find(options.programs.as_deref())?;
+    let cores = thread::available_parallelism()?.get();
+    let centre = Setting {
+        fan_out: usize::from(options.fan_out),
+        rounds: (options.work_us * 1e3 / round_ns()) as u32,
+        rate: COUNTING_RATE,
+        warm_up: seconds(options) / 4.0,
+        seconds: seconds(options),
+        arrivals: Arrivals::Poisson,
+        fault: Fault::None,
+        is_pinned: cores > 1,
+        seed: 1,
+    };
+    let bench = Bench {
+        programs,
+        events,
+        folder,
+    };
+    let mut planner = Planner {
+        size: size(options),
+        systems: systems(options, &bench.programs)?,
+        bench: &bench,
+        centre,
+        started: Instant::now(),
+        results: Results::default(),
+    };
+    if options.null {
+        planner.run_null()?;
+    } else {
+        planner.run()?;
+        planner.count_allocations(COUNTING_RATE)?;
+    }
+    let minutes = planner.started.elapsed().as_secs_f64() / 60.0;
+    let results = planner.results;
+    results.write_raw(&options.out)?;
+    Ok(Report::new(
+        &results,
+        facts(options, &bench, cores, minutes),
+    ))
+}
+
+fn seconds(options: &Options) -> f64 {
+    options
+        .seconds
+        .unwrap_or(if options.quick { 1.0 } else { 2.0 })
+}
+
+fn size(options: &Options) -> Size {
+    let repeats = options.repeats.unwrap_or(if options.quick { 2 } else { 5 });
+    Size {
+        repeats: repeats.max(1),
+        fan_outs: match options.quick {
+            true => vec![usize::from(options.fan_out)],
+            false => vec![1, 2, 4, 6],
+        },
+        searches: if options.quick { 1 } else { 3 },
+        is_full: !options.quick,
+    }
+}
+
+/// The systems that are asked for and that this machine can run.
+fn systems(options: &Options, programs: &Programs) -> anyhow::Result<Vec<System>> {
+    for name in &options.systems {
+        let names: Vec<&str> = System::ALL.iter().map(|system| system.name()).collect();
+        let is_known = names.contains(&name.as_str());
+        anyhow::ensure!(
+            is_known,
+            "no system `{name}`; there are {}",
+            names.join(", ")
+        );
+    }
+    let is_asked = |system: &System| {
+        options.systems.is_empty() || options.systems.iter().any(|name| name == system.name())
+    };
+    let asked: Vec<System> = System::ALL.into_iter().filter(is_asked).collect();
+    for system in asked.iter().filter(|system| !programs.has(**system)) {
+        eprintln!("{} is left out: its broker is not installed", system.name());
+    }
+    Ok(asked
+        .into_iter()
+        .filter(|system| programs.has(*system))
+        .collect())
+}
+
+/// How long one round of the handlers' work takes on this machine.
+fn round_ns() -> f64 {
+    let start = Instant::now();
+    std::hint::black_box(expected_sum(b"", 0, MEASURED_ROUNDS));
+    start.elapsed().as_nanos() as f64 / f64::from(MEASURED_ROUNDS)
+}
+
+fn facts(options: &Options, bench: &Bench<'_>, cores: usize, minutes: f64) -> Vec<String> {
+    let events = bench.events;
+    let pinned = if cores > 1 {
+        "generator and sinks on core 0, the system on core 1, unless a row says otherwise"
+    } else {
+        "a single core for everything: the figures say little"
+    };
+    let mut facts = vec![
+        format!(
+            "{}: {} lines, {} bytes in the mean",
+            events.name,
+            events.templates.len(),
+            events.mean_bytes()
+        ),
+        format!("{cores} cores; {pinned}"),
+        format!(
+            "centre: fan-out {}, {} µs of work in each handler, Poisson arrivals; late is more than {} ms",
+            options.fan_out,
+            options.work_us,
+            DEADLINE.as_millis()
+        ),
+        format!(
+            "{} repeats of {} s at each point; {minutes:.0} minutes in all; a `*` marks a point with runs in which the generator was late",
+            size(options).repeats,
+            seconds(options)
+        ),
+    ];
+    facts.extend(bench.programs.versions());
+    facts
 }

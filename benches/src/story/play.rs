@@ -45,6 +45,8 @@ pub(crate) struct Played {
     pub(crate) slips: Histogram<u64>,
     /// From the last event's being due to the last arrival.
     pub(crate) backlog: Duration,
+    /// Time spent on sending: what a system costs its source.
+    pub(crate) sending: Duration,
 }
 
 /// The two ends of a system.
@@ -111,7 +113,7 @@ impl Ends {
     ) -> anyhow::Result<Played> {
         let now_ns = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(0);
         let mut slips = Histogram::new_with_max(60_000_000_000, 3)?;
-        let (mut next, mut last_arrival, mut next_tick) = (0, 0, 0);
+        let (mut next, mut last_arrival, mut next_tick, mut sending_ns) = (0, 0, 0, 0);
         let end = schedule.due_ns.last().copied().unwrap_or(0);
         // Before it, `start` has not come.
         std::thread::sleep(start.saturating_duration_since(Instant::now()));
@@ -129,6 +131,7 @@ impl Ends {
                 feeder.flush(events, schedule);
             }
             let sent = now_ns();
+            sending_ns += sent - now;
             for due in &schedule.due_ns[first..next] {
                 slips.saturating_record(sent.saturating_sub(*due));
             }
@@ -177,6 +180,7 @@ impl Ends {
             last_late_due_ns,
             slips,
             backlog: Duration::from_nanos(last_arrival.saturating_sub(end)),
+            sending: Duration::from_nanos(sending_ns),
         })
     }
 

@@ -38,10 +38,6 @@ impl Receiver {
         self.address
     }
 
-    pub(crate) fn listener(&self) -> &TcpListener {
-        &self.listener
-    }
-
     pub(crate) fn streams(&self) -> impl Iterator<Item = &TcpStream> {
         self.connections.iter().map(|connection| &connection.stream)
     }

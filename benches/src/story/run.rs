@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use hdrhistogram::Histogram;
 
+use super::counting;
 use super::events::{COMPONENTS, Events};
 use super::ledger::{Counts, Ledger};
 use super::play::SlowSink;
 use super::process::{Place, Process};
+use super::programs::Programs;
 use super::schedule::Schedule;
 use super::setting::{Fault, Setting};
-use super::system::{Programs, Running, System};
+use super::system::{Running, System};
 use super::usage;
 
 /// The cores of the generator with the sinks, and of the system.
@@ -40,22 +42,22 @@ pub(crate) struct Measured {
     pub(crate) latencies: Histogram<u64>,
     pub(crate) events: usize,
     pub(crate) cpu_ns: u64,
+    /// What the source spent on sending.
+    pub(crate) source_ns: u64,
     pub(crate) proportional_bytes: u64,
     pub(crate) peak_bytes: u64,
     /// From a kill until the last event was due that came late or not at all.
     pub(crate) recovery: Option<Duration>,
     pub(crate) backlog: Duration,
     pub(crate) slip: Duration,
+    /// Allocations of all processes, if they were counted.
+    pub(crate) allocations: Option<u64>,
 }
 
 impl Measured {
     /// Whether the generator kept its schedule.
     pub(crate) fn is_valid(&self) -> bool {
         self.slip <= SLIP_MAX
-    }
-
-    pub(crate) fn cpu_seconds_per_million(&self) -> f64 {
-        self.cpu_ns as f64 / 1e3 / self.events.max(1) as f64
     }
 
     pub(crate) fn latency_ms(&self, quantile: f64) -> f64 {
@@ -77,6 +79,19 @@ impl Bench<'_> {
     /// # Errors
     /// If the system does not start, dies unasked, or refuses events.
     pub(crate) fn run(&self, system: System, setting: &Setting) -> anyhow::Result<Measured> {
+        self.run_with(system, setting, None)
+    }
+
+    /// As [`Bench::run`], with a library in each process that counts allocations.
+    ///
+    /// # Errors
+    /// As for [`Bench::run`].
+    pub(crate) fn run_with(
+        &self,
+        system: System,
+        setting: &Setting,
+        counting: Option<&Path>,
+    ) -> anyhow::Result<Measured> {
         let schedule = self.schedule(setting);
         let folder = self.folder.join("run");
         fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
@@ -86,7 +101,7 @@ impl Bench<'_> {
                 if setting.is_pinned {
                     usage::pin(OUR_CORE)?;
                 }
-                self.run_in(system, setting, &schedule, &folder)
+                self.run_in(system, setting, &schedule, &folder, counting)
             });
             run.join().map_err(|_| anyhow!("the run panicked"))?
         });
@@ -111,11 +126,12 @@ impl Bench<'_> {
         setting: &Setting,
         schedule: &Schedule,
         folder: &Path,
+        counting: Option<&Path>,
     ) -> anyhow::Result<Measured> {
         let place = Place {
             core: setting.is_pinned.then_some(SYSTEM_CORE),
             folder,
-            counting: None,
+            counting,
         };
         let sums = self.events.expected_sums(setting.rounds);
         let slow = setting.fault.has_slow_sink().then(|| {
@@ -163,17 +179,23 @@ impl Bench<'_> {
             .iter()
             .map(|each| usage::peak_bytes(each.id()))
             .sum();
+        let allocations = match counting {
+            Some(_) => Some(counting::stop_and_count(&mut processes)?),
+            None => None,
+        };
         Ok(Measured {
             counts: played.counts,
             latencies: played.latencies,
             events: schedule.len(),
             cpu_ns,
+            source_ns: played.sending.as_nanos() as u64,
             proportional_bytes,
             peak_bytes,
             recovery: killed
                 .map(|at| Duration::from_nanos(played.last_late_due_ns).saturating_sub(at)),
             backlog: played.backlog,
             slip: Duration::from_nanos(played.slips.value_at_quantile(0.99)),
+            allocations,
         })
     }
 }

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::events::{COMPONENTS, Events, groups_of};
 use super::frame::Frame;
 use super::play::Ends;
 use super::process::{Place, Process, Program};
+use super::programs::Programs;
+use super::receiver::Receiver;
 use super::setting::{Fault, Setting};
 use super::source::Source;
 use super::veltrix_config;
@@ -21,23 +23,14 @@ pub(crate) enum System {
     ANaive,
     BNats,
     BRedis,
+    /// Veltrix without a journal: what is accepted lives as long as the process, as with the systems above.
+    CMemory,
     BJetstream,
     BRedisStreams,
     /// Veltrix as shipped: with a journal.
     C,
-    /// Without a journal: what is accepted lives as long as the process.
-    CMemory,
     CNoRetries,
     CNoMetrics,
-}
-
-/// The programs that systems are made of.
-#[derive(Clone, Debug)]
-pub(crate) struct Programs {
-    pub(crate) component: PathBuf,
-    pub(crate) veltrix: PathBuf,
-    pub(crate) nats: PathBuf,
-    pub(crate) redis: PathBuf,
 }
 
 /// A system that runs.
@@ -48,10 +41,23 @@ pub(crate) struct Running {
 }
 
 impl System {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::ATuned,
+        Self::ANaive,
+        Self::BNats,
+        Self::BRedis,
+        Self::CMemory,
+        Self::BJetstream,
+        Self::BRedisStreams,
+        Self::C,
+        Self::CNoRetries,
+        Self::CNoMetrics,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ATuned => "A-tuned",
-            Self::ATunedAgain => "A-tuned, again",
+            Self::ATunedAgain => "A-tuned-again",
             Self::ANaive => "A-naive",
             Self::BNats => "B-nats",
             Self::BRedis => "B-redis",
@@ -59,8 +65,8 @@ impl System {
             Self::BRedisStreams => "B-redis-streams",
             Self::C => "C",
             Self::CMemory => "C-memory",
-            Self::CNoRetries => "C-memory, no retries",
-            Self::CNoMetrics => "C-memory, no metrics",
+            Self::CNoRetries => "C-memory-no-retries",
+            Self::CNoMetrics => "C-memory-no-metrics",
         }
     }
 
@@ -109,11 +115,7 @@ impl System {
         };
         let mut ends = Ends::new(source)?;
         let from = ends.source.address()?;
-        let sinks: Vec<SocketAddr> = ends
-            .receivers
-            .iter()
-            .map(super::receiver::Receiver::address)
-            .collect();
+        let sinks: Vec<SocketAddr> = ends.receivers.iter().map(Receiver::address).collect();
         let mut processes = Vec::new();
         if let Some(centre) = self.centre(programs, events, setting, place.folder, from, &sinks)? {
             processes.push(Process::start(centre, place)?);
