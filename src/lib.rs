@@ -29,4 +29,6 @@ mod testbed;
 mod veltrix;
 
 pub use veltrix::Veltrix;
-pub use veltrix_actors::{Event, Handler, HandlerError, Outcome, Output, Refusal, Trial};
+pub use veltrix_actors::{
+    AsyncHandler, Event, Handler, HandlerError, Outcome, Output, Refusal, Reply, ReplyResult, Trial,
+};

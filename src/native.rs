@@ -1,30 +1,26 @@
-//! Handlers written in Rust: what [`crate::Veltrix::handler`] makes of a user's own type.
+//! Handlers written in Rust: what [`crate::Veltrix::handler`] and [`crate::Veltrix::async_handler`] make of a user's own
+//! type.
 
 use std::sync::Arc;
 
 use schemars::{JsonSchema, schema_for};
 use serde::de::DeserializeOwned;
-use veltrix_actors::{Handler, HandlerFactory, LaneHandler, StartError};
+use veltrix_actors::{HandlerFactory, LaneHandler, StartError};
 
 use crate::components::Kind;
 use crate::handlers::conditional;
 
-type Build<O, H> = Arc<dyn Fn(&O) -> Result<H, String> + Send + Sync>;
+type Build<O> = Arc<dyn Fn(&O) -> Result<LaneHandler, String> + Send + Sync>;
 
 /// Builds a handler for each lane from the options of its section.
-struct NativeFactory<O, H> {
+struct NativeFactory<O> {
     options: O,
-    build: Build<O, H>,
+    build: Build<O>,
 }
 
-impl<O, H> HandlerFactory for NativeFactory<O, H>
-where
-    O: Send + Sync,
-    H: Handler,
-{
+impl<O: Send + Sync> HandlerFactory for NativeFactory<O> {
     fn build(&self, _: usize) -> Result<LaneHandler, StartError> {
-        let handler = (self.build)(&self.options).map_err(StartError)?;
-        Ok(LaneHandler::Sync(Box::new(handler)))
+        (self.build)(&self.options).map_err(StartError)
     }
 
     /// Nobody knows what it does, so it cannot hold others up unless the config allows it.
@@ -34,16 +30,15 @@ where
 }
 
 /// The kind that `type: <name>` stands for.
-pub(crate) fn kind<O, H>(
+pub(crate) fn kind<O>(
     name: &'static str,
     summary: &'static str,
-    build: impl Fn(&O) -> Result<H, String> + Send + Sync + 'static,
+    build: impl Fn(&O) -> Result<LaneHandler, String> + Send + Sync + 'static,
 ) -> Kind<dyn HandlerFactory>
 where
     O: DeserializeOwned + JsonSchema + Send + Sync + 'static,
-    H: Handler,
 {
-    let build: Build<O, H> = Arc::new(build);
+    let build: Build<O> = Arc::new(build);
     Kind {
         name,
         summary,
@@ -63,7 +58,7 @@ mod tests {
     use super::*;
     use crate::config::Section;
     use serde::Deserialize;
-    use veltrix_actors::{Event, HandlerError, Output, Trial};
+    use veltrix_actors::{Event, Handler, HandlerError, Output, Trial};
 
     #[derive(Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
@@ -90,7 +85,7 @@ mod tests {
             "Flags large numbers",
             |options: &Limit| match options.above {
                 0 => Err("everything is above nothing".to_owned()),
-                above => Ok(Flag(above)),
+                above => Ok(LaneHandler::Sync(Box::new(Flag(above)))),
             },
         )
     }

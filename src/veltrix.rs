@@ -6,11 +6,11 @@ use std::sync::Arc;
 use clap::Parser;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use veltrix_actors::Handler;
+use veltrix_actors::{AsyncHandler, Handler, HandlerFactory, LaneHandler};
 
 use crate::builtin;
 use crate::cli::Cli;
-use crate::components::Components;
+use crate::components::{Components, Kind};
 use crate::native;
 
 /// A Veltrix process about to start.
@@ -47,10 +47,32 @@ impl Veltrix {
         O: DeserializeOwned + JsonSchema + Send + Sync + 'static,
         H: Handler,
     {
-        let handlers = &mut self.components.handlers;
-        handlers.retain(|kind| kind.name != name);
-        handlers.push(native::kind(name, summary, build));
+        let build = move |options: &O| Ok(LaneHandler::Sync(Box::new(build(options)?)));
+        self.add(native::kind(name, summary, build));
         self
+    }
+
+    /// As [`Veltrix::handler`] for one that waits for somebody else without blocking its thread: its lanes handle as many
+    /// events at a time. It runs on tokio's current-thread runtime, so tokio's timers and sockets are there for it.
+    pub fn async_handler<O, H>(
+        mut self,
+        name: &'static str,
+        summary: &'static str,
+        build: impl Fn(&O) -> Result<H, String> + Send + Sync + 'static,
+    ) -> Self
+    where
+        O: DeserializeOwned + JsonSchema + Send + Sync + 'static,
+        H: AsyncHandler,
+    {
+        let build = move |options: &O| Ok(LaneHandler::Async(Box::new(build(options)?)));
+        self.add(native::kind(name, summary, build));
+        self
+    }
+
+    fn add(&mut self, kind: Kind<dyn HandlerFactory>) {
+        let handlers = &mut self.components.handlers;
+        handlers.retain(|known| known.name != kind.name);
+        handlers.push(kind);
     }
 
     /// Runs the command line of this process.

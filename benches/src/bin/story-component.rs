@@ -15,8 +15,9 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let Arguments { options } = Arguments::parse();
     let mut terminated = signal(SignalKind::terminate())?;
+    let here = tokio::task::LocalSet::new();
     tokio::select! {
-        ended = options.run() => ended,
+        ended = here.run_until(options.run()) => ended,
         _ = terminated.recv() => Ok(()),
     }
 }

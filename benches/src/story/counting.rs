@@ -18,8 +18,8 @@ const FOLDERS: [&str; 4] = [
     "/usr/lib",
 ];
 const LIBRARY: &str = "libmemusage.so";
-/// A short and a long run, so that what a start needs cancels out.
-const SECONDS: [f64; 2] = [0.5, 1.5];
+/// The shares of a run's time in a short and a long one, so that what a start needs cancels out.
+const SHARES: [f64; 2] = [0.5, 1.5];
 
 /// The library, if this machine has it.
 pub(crate) fn library() -> Option<PathBuf> {
@@ -38,9 +38,9 @@ pub(crate) fn per_event(
     library: &Path,
 ) -> anyhow::Result<f64> {
     let mut counted = Vec::new();
-    for seconds in SECONDS {
+    for share in SHARES {
         let setting = Setting {
-            seconds,
+            seconds: setting.seconds * share,
             ..*setting
         };
         let run = bench.run_with(system, &setting, Some(library))?;

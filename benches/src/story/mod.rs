@@ -36,7 +36,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::Context;
-use veltrix_story_system::expected_sum;
+use veltrix_story_system::{Plant, expected_sum};
 
 use events::Events;
 use plan::{Planner, Size};
@@ -62,6 +62,12 @@ pub(crate) struct Options {
     /// The null test instead: A-tuned against itself.
     #[arg(long)]
     null: bool,
+    /// The metrics' test instead: A-tuned with a delay, losses, duplicates, wrong results, a leak, a busy loop.
+    #[arg(long)]
+    plants: bool,
+    /// Events a second to take for what A-tuned sustains; left out, everybody's sustained rate is searched for.
+    #[arg(long)]
+    capacity: Option<f64>,
     /// Events, one a line; left out, small shop events are made.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -113,11 +119,13 @@ fn compare(options: &Options, events: &Events, folder: PathBuf) -> anyhow::Resul
     let centre = Setting {
         fan_out: usize::from(options.fan_out),
         rounds: (options.work_us * 1e3 / round_ns()) as u32,
+        wait_us: 0,
         rate: COUNTING_RATE,
         warm_up: seconds(options) / 4.0,
         seconds: seconds(options),
         arrivals: Arrivals::Poisson,
         fault: Fault::None,
+        plant: Plant::None,
         is_pinned: cores > 1,
         seed: 1,
     };
@@ -134,7 +142,9 @@ fn compare(options: &Options, events: &Events, folder: PathBuf) -> anyhow::Resul
         started: Instant::now(),
         results: Results::default(),
     };
-    if options.null {
+    if options.plants {
+        planner.run_plants()?;
+    } else if options.null {
         planner.run_null()?;
     } else {
         planner.run()?;
@@ -163,6 +173,7 @@ fn size(options: &Options) -> Size {
             true => vec![usize::from(options.fan_out)],
             false => vec![1, 2, 4, 6],
         },
+        capacity: options.capacity,
         searches: if options.quick { 1 } else { 3 },
         is_full: !options.quick,
     }

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use clap::ValueEnum;
+use veltrix_story_system::Plant;
+
 use super::capacity::{Capacity, find, find_again};
 use super::counting;
 use super::results::{Cell, Results, Sustained};
@@ -19,6 +22,10 @@ const HIGH: f64 = 0.9;
 const MIDDLE: f64 = 0.6;
 /// Events a second of a system that has next to nothing to do.
 const IDLE_RATE: f64 = 200.0;
+/// How long handlers wait for a component downstream, where they do.
+const WAIT_US: u64 = 1_000;
+/// Events a second while the metrics are tested: few, so that what is planted is all that matters.
+const PLANTS_RATE: f64 = 100.0;
 /// Where the first search for a capacity starts.
 const GUESS: f64 = 10_000.0;
 /// A run whose generator was late is made again so often.
@@ -29,6 +36,8 @@ const TRIES_MAX: usize = 3;
 pub(crate) struct Size {
     pub(crate) repeats: usize,
     pub(crate) fan_outs: Vec<usize>,
+    /// What A-tuned is taken to sustain, if nobody shall search for it.
+    pub(crate) capacity: Option<f64>,
     /// How often capacities are searched for.
     pub(crate) searches: usize,
     /// Everything, or only what shows that all works.
@@ -128,6 +137,22 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// The metrics' test: A-tuned with each planted fault.
+    ///
+    /// # Errors
+    /// If a system breaks.
+    pub(crate) fn run_plants(&mut self) -> anyhow::Result<()> {
+        for plant in Plant::value_variants() {
+            let setting = Setting {
+                rate: PLANTS_RATE,
+                plant: *plant,
+                ..self.centre
+            };
+            self.cell("planted", &format!("{plant:?}"), setting, &[System::ATuned])?;
+        }
+        Ok(())
+    }
+
     fn at_fan_out(&mut self, fan_out: usize) -> anyhow::Result<()> {
         let is_centre = fan_out == self.centre.fan_out;
         let setting = Setting {
@@ -170,7 +195,6 @@ impl Planner<'_> {
             let setting = Setting {
                 rate,
                 fault,
-                seconds: self.centre.seconds.max(1.5),
                 ..self.centre
             };
             let systems: Vec<System> = match fault {
@@ -201,9 +225,16 @@ impl Planner<'_> {
             ..centre
         };
         self.cell("other, at 60 %", "two cores", unpinned, &MAIN)?;
-        for (label, rounds) in [("no work", 0), ("10 x the work", self.centre.rounds * 10)] {
+        let rounds = self.centre.rounds;
+        for (label, rounds, wait_us) in [
+            ("no work", 0, 0),
+            ("10 x the work", rounds * 10, 0),
+            ("waiting 1 ms", 0, WAIT_US),
+            ("work and waiting 1 ms", rounds, WAIT_US),
+        ] {
             let setting = Setting {
                 rounds,
+                wait_us,
                 ..self.centre
             };
             let rate = self
@@ -236,6 +267,9 @@ impl Planner<'_> {
         setting: &Setting,
         systems: &[System],
     ) -> anyhow::Result<f64> {
+        if let Some(rate) = self.size.capacity {
+            return Ok(rate);
+        }
         let mut found = BTreeMap::<System, Vec<Capacity>>::new();
         let mut guess = GUESS;
         // A-tuned is needed whether it is asked for or not.
@@ -269,6 +303,12 @@ impl Planner<'_> {
     }
 
     fn search(&self, system: System, setting: &Setting, guess: f64) -> anyhow::Result<Capacity> {
+        if let Some(rate) = self.size.capacity {
+            return Ok(Capacity {
+                rate,
+                is_ours: false,
+            });
+        }
         self.progress(&format!("sustained rate: {}", system.name()));
         find(self.bench, system, &self.searched(setting), guess)
     }

@@ -1,5 +1,7 @@
 //! What a run is about: the load, the work, the fault. Every system gets the same.
 
+use veltrix_story_system::Plant;
+
 use super::schedule::Arrivals;
 
 /// A fault that every system meets at the same time of the same schedule.
@@ -78,6 +80,8 @@ pub(crate) struct Setting {
     pub(crate) fan_out: usize,
     /// Rounds of arithmetic that a handler makes of each event.
     pub(crate) rounds: u32,
+    /// Microseconds that it waits after them.
+    pub(crate) wait_us: u64,
     /// Events a second from the source.
     pub(crate) rate: f64,
     /// Seconds before events count, and while they do.
@@ -85,6 +89,8 @@ pub(crate) struct Setting {
     pub(crate) seconds: f64,
     pub(crate) arrivals: Arrivals,
     pub(crate) fault: Fault,
+    /// What the components do wrong, where the harness itself is tested.
+    pub(crate) plant: Plant,
     /// Generator and sinks on one core, the system on another.
     pub(crate) is_pinned: bool,
     pub(crate) seed: u64,

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use clap::ValueEnum;
+
 use super::events::{COMPONENTS, Events, groups_of};
 use super::frame::Frame;
 use super::play::Ends;
@@ -159,13 +161,17 @@ impl System {
                 .flat_map(|group| events.groups[group].clone())
                 .collect(),
         };
+        let plant = setting.plant.to_possible_value();
+        let plant = plant.expect("every plant has a name");
         let arguments = [
+            ("--plant", plant.get_name().to_owned()),
             ("--feed", feed.to_owned()),
             ("--from", from.to_string()),
             ("--subscribe", subscribe.join(",")),
             ("--sink", sink.to_string()),
             ("--component", index.to_string()),
             ("--rounds", setting.rounds.to_string()),
+            ("--wait-us", setting.wait_us.to_string()),
             (
                 "--errors-per-10000",
                 setting.fault.errors_per_10000().to_string(),

@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use veltrix_story_system::LANES;
+
 use super::events::{Events, groups_of};
 use super::setting::{Fault, Setting};
 use super::system::System;
@@ -37,6 +39,10 @@ pub(crate) fn yaml(
         writeln!(text, "{line}").expect("a string takes all");
     };
     let fault = setting.fault;
+    let kind = match setting.wait_us {
+        0 => "type: story".to_owned(),
+        _ => format!("type: story-waiting, lanes: {LANES}"),
+    };
     for component in 0..sinks.len() {
         let groups = groups_of(component, setting.fan_out);
         let types: Vec<String> = groups
@@ -44,10 +50,11 @@ pub(crate) fn yaml(
             .map(|event_type| format!("{event_type:?}"))
             .collect();
         write(format!(
-            "  c{component}: {{ on: [{}], type: story, isolation: shared, to: s{component}, component: {component}, \
-             rounds: {}, errors_per_10000: {}, panics_per_10000: {} }}",
+            "  c{component}: {{ on: [{}], {kind}, isolation: shared, to: s{component}, component: {component}, \
+             rounds: {}, wait_us: {}, errors_per_10000: {}, panics_per_10000: {} }}",
             types.join(", "),
             setting.rounds,
+            setting.wait_us,
             fault.errors_per_10000(),
             fault.panics_per_10000()
         ));

@@ -3,43 +3,52 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::rc::Rc;
 
 use anyhow::Context;
-use veltrix_actors::{Event, Intake, TypeCache, detached_types};
+use veltrix_actors::{Intake, TypeCache, detached_types};
 
+use crate::lanes::Lanes;
 use crate::outlet::Outlet;
-use crate::work::{RESULT_TYPE, Work, WorkOptions};
-
-/// As Veltrix does by default: three attempts, the second one at once, the third after this pause.
-const ATTEMPTS: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(50);
+use crate::plant::Plant;
+use crate::work::WorkOptions;
+use crate::worker::Worker;
 
 /// Works on events and sends the results.
 pub(crate) struct Component {
-    name: String,
-    options: WorkOptions,
-    work: Work,
     types: TypeCache,
     /// The types that it wants, if its feed brings others, too.
     wanted: Option<HashSet<String>>,
-    outlet: Outlet,
+    plant: Plant,
+    way: Way,
+}
+
+/// How it goes through its events.
+enum Way {
+    /// One after the other, without a queue between reading and writing.
+    Straight(Box<(Worker, Outlet)>),
+    /// Some at a time, because it waits for others.
+    Lanes(Lanes),
 }
 
 impl Component {
     /// Connects to the sink. The harness takes the connection as a sign that the component is ready, so its feed comes first.
-    pub(crate) async fn connect(sink: SocketAddr, options: &WorkOptions) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(
+        sink: SocketAddr,
+        options: &WorkOptions,
+        plant: Plant,
+    ) -> anyhow::Result<Self> {
         let outlet = Outlet::connect(sink)
             .await
             .with_context(|| format!("connecting to the sink at {sink}"))?;
         Ok(Self {
-            name: format!("c{}", options.component),
-            options: options.clone(),
-            work: Work::new(options.clone()),
             types: detached_types(),
             wanted: None,
-            outlet,
+            plant,
+            way: match options.wait_us {
+                0 => Way::Straight(Box::new((Worker::new(options), outlet))),
+                _ => Way::Lanes(Lanes::new(options, outlet)),
+            },
         })
     }
 
@@ -60,86 +69,39 @@ impl Component {
                 .unwrap_or_default();
             start += length + 1;
         }
-        for index in 0..intake.len() {
-            self.handle_event(&intake.event(index)).await;
-        }
-        self.outlet.flush().await;
-    }
-
-    async fn handle_event(&mut self, event: &Event<'_>) {
-        if let Some(wanted) = &self.wanted
-            && !wanted.contains(&*event.event_type())
-        {
-            return;
-        }
-        for attempt in 1..=ATTEMPTS {
-            if attempt > 2 {
-                tokio::time::sleep(PAUSE).await;
-            }
-            let work = &mut self.work;
-            // As every runtime that owns its tasks does: a panic is a failed attempt, not the process's end.
-            match catch_unwind(AssertUnwindSafe(|| work.run(event))) {
-                Ok(Ok(())) => {
-                    write_result(self.outlet.text(), &self.name, event, self.work.answer());
-                    return;
-                }
-                Ok(Err(_)) => {}
-                Err(_) => self.work = Work::new(self.options.clone()),
-            }
-        }
-    }
-}
-
-/// Writes a result as Veltrix does: its own id and source, the cause's subject, and the chain of causes.
-fn write_result(text: &mut String, name: &str, event: &Event<'_>, data: &str) {
-    let id = event.raw_id();
-    text.push_str(r#"{"specversion":"1.0","id":""#);
-    text.extend([id, ".", name, r#".0","source":"/veltrix/story/"#, name]);
-    text.extend([r#"","type":""#, RESULT_TYPE]);
-    if let Some(subject) = event.raw_subject() {
-        text.extend([r#"","subject":""#, subject]);
-    }
-    text.extend([r#"","causationid":""#, id, r#"","correlationid":""#, id]);
-    text.extend([r#"","data":"#, data, "}\n"]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use veltrix_actors::{Handler, HandlerError, Output, Trial};
-
-    struct Answering(Work);
-
-    impl Handler for Answering {
-        fn handle(&mut self, event: &Event<'_>, out: &mut Output<'_>) -> Result<(), HandlerError> {
-            self.0
-                .run(event)
-                .map_err(|_| HandlerError::retryable("on purpose"))?;
-            out.emit(RESULT_TYPE, self.0.answer())
-        }
-    }
-
-    #[test]
-    fn results_are_the_same_bytes_as_veltrix_writes() {
-        let options = WorkOptions {
-            component: 3,
-            rounds: 1,
-            errors_per_10000: 0,
-            panics_per_10000: 0,
+        let wanted = self.wanted.as_ref();
+        let is_wanted = |index: &usize| {
+            wanted.is_none_or(|wanted| wanted.contains(&*intake.event(*index).event_type()))
         };
-        for subject in ["", r#","subject":"a \u0062""#] {
-            let line = format!(
-                r#"{{"specversion":"1.0","id":"7","source":"/s","type":"t"{subject},"data":{{"a":1}}}}"#
-            );
-            let mut handler = Answering(Work::new(options.clone()));
-            let expected = Trial::new("story", "c3")
-                .handle(&mut handler, &line)
-                .unwrap();
-            let mut intake = Intake::over(String::new());
-            intake.push_line(&line, &mut detached_types()).unwrap();
-            let mut text = String::new();
-            write_result(&mut text, "c3", &intake.event(0), handler.0.answer());
-            assert_eq!(text, format!("{}\n", expected.lines[0]));
+        match &mut self.way {
+            Way::Straight(both) => {
+                let (worker, outlet) = &mut **both;
+                for index in (0..intake.len()).filter(is_wanted) {
+                    let event = intake.event(index);
+                    if let Some(number) = worker.handle(&event).await {
+                        let start = outlet.text().len();
+                        worker.write_result(&event, outlet.text());
+                        self.plant.spoil(number, outlet.text(), start);
+                    }
+                }
+                self.plant.before_sending(intake.len()).await;
+                outlet.flush().await;
+                self.plant.after_sending(intake.len());
+            }
+            Way::Lanes(lanes) => {
+                let indexes: Vec<usize> = (0..intake.len()).filter(is_wanted).collect();
+                let intake = Rc::new(intake);
+                for index in indexes {
+                    lanes.handle(&intake, index).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until the results of everything are sent, so that it can be acknowledged.
+    pub(crate) async fn finish(&self) {
+        if let Way::Lanes(lanes) = &self.way {
+            lanes.finish().await;
         }
     }
 }

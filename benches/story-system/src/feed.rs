@@ -6,6 +6,8 @@ mod redis;
 
 use std::net::SocketAddr;
 
+use crate::component::Component;
+use crate::plant::Plant;
 use crate::work::WorkOptions;
 
 /// Bytes that a component takes at a time.
@@ -26,6 +28,9 @@ pub struct ComponentOptions {
     /// Where results go, as IP:port.
     #[arg(long)]
     sink: SocketAddr,
+    /// What it does wrong on purpose.
+    #[arg(long, default_value = "none")]
+    plant: Plant,
     #[command(flatten)]
     work: WorkOptions,
 }
@@ -60,5 +65,9 @@ impl ComponentOptions {
             Feed::Redis => redis::run(self).await,
             Feed::RedisStreams => redis::run_streams(self).await,
         }
+    }
+
+    async fn component(&self) -> anyhow::Result<Component> {
+        Component::connect(self.sink, &self.work, self.plant).await
     }
 }

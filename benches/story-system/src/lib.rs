@@ -3,8 +3,12 @@
 
 mod component;
 mod feed;
+mod lanes;
 mod outlet;
+mod plant;
 mod work;
+mod worker;
 
 pub use feed::{ComponentOptions, Feed};
-pub use work::{Failure, RESULT_TYPE, Work, WorkOptions, expected_sum};
+pub use plant::Plant;
+pub use work::{Failure, LANES, RESULT_TYPE, Work, WorkOptions, expected_sum};

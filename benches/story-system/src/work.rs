@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,6 +12,9 @@ use veltrix_actors::Event;
 
 /// The type of every result.
 pub const RESULT_TYPE: &str = "story.done";
+
+/// Events that a component works on at a time if it has to wait.
+pub const LANES: usize = 16;
 
 /// A large odd number, so that multiplying by it loses nothing.
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -29,6 +33,10 @@ pub struct WorkOptions {
     /// Rounds of arithmetic for each event.
     #[arg(long)]
     pub rounds: u32,
+    /// Microseconds that it waits for somebody else after the work on an event; then it works on up to 16 events at a time.
+    #[arg(long, default_value_t = 0)]
+    #[serde(default)]
+    pub wait_us: u64,
     /// Of 10,000 events, how many fail at the first attempt.
     #[arg(long, default_value_t = 0)]
     #[serde(default)]
@@ -59,26 +67,31 @@ impl Work {
         }
     }
 
-    /// Works on one event; [`Work::answer`] is what comes out.
+    /// Works on one event, and gives its number; [`Work::answer`] is what comes out.
     ///
     /// # Errors
     /// A transient error, which the schedule wants.
     ///
     /// # Panics
     /// Where the schedule wants it, and if an event's id is not a number: the harness numbers them.
-    pub fn run(&mut self, event: &Event<'_>) -> Result<(), Failure> {
+    pub fn run(&mut self, event: &Event<'_>) -> Result<u64, Failure> {
         let number: u64 = event.raw_id().parse().expect("the harness numbers events");
         self.fail_on_purpose(number)?;
         let data = event.data().unwrap_or_default();
         let sum = expected_sum(data.as_bytes(), self.options.component, self.options.rounds);
         self.answer.clear();
         write!(self.answer, "{{\"n\":{number},\"sum\":{sum}}}").expect("a string takes all");
-        Ok(())
+        Ok(number)
     }
 
     /// The `data` of the last event's result.
     pub fn answer(&self) -> &str {
         &self.answer
+    }
+
+    /// How long to wait after the work on an event.
+    pub fn wait(&self) -> Duration {
+        Duration::from_micros(self.options.wait_us)
     }
 
     fn fail_on_purpose(&self, number: u64) -> Result<(), Failure> {
@@ -147,6 +160,7 @@ mod tests {
         WorkOptions {
             component,
             rounds: 3,
+            wait_us: 0,
             errors_per_10000,
             panics_per_10000,
         }

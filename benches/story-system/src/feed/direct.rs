@@ -4,10 +4,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::{CHUNK_BYTES, ComponentOptions, Feed};
-use crate::component::Component;
 
 pub(super) async fn run(options: &ComponentOptions) -> anyhow::Result<()> {
-    let mut component = Component::connect(options.sink, &options.work).await?;
+    let mut component = options.component().await?;
     let mut stream = TcpStream::connect(options.from).await?;
     stream.set_nodelay(true)?;
     let wanted = if options.feed == Feed::DirectUnfiltered {

@@ -9,7 +9,6 @@ use futures::FutureExt;
 use futures::stream::{StreamExt, select_all};
 
 use super::{CHUNK_BYTES, ComponentOptions};
-use crate::component::Component;
 
 /// Messages that may wait in the client, and at the server without an acknowledgement.
 const WAITING_MESSAGES: usize = 65_536;
@@ -37,7 +36,7 @@ pub(super) async fn run(options: &ComponentOptions) -> anyhow::Result<()> {
     }
     client.flush().await?;
     let mut messages = select_all(subscribers);
-    let mut component = Component::connect(options.sink, &options.work).await?;
+    let mut component = options.component().await?;
     while let Some(message) = messages.next().await {
         let mut text = String::new();
         append(&mut text, &message.payload);
@@ -85,7 +84,7 @@ pub(super) async fn run_jetstream(options: &ComponentOptions) -> anyhow::Result<
     let mut last = Vec::new();
     last.resize_with(pulls.len(), || None);
     let mut messages = select_all(pulls);
-    let mut component = Component::connect(options.sink, &options.work).await?;
+    let mut component = options.component().await?;
     while let Some(first) = messages.next().await {
         let mut text = String::new();
         let mut next = Some(first);
@@ -99,6 +98,7 @@ pub(super) async fn run_jetstream(options: &ComponentOptions) -> anyhow::Result<
             };
         }
         component.handle(text).await;
+        component.finish().await;
         for message in last.iter_mut().filter_map(Option::take) {
             // It stands for all before it.
             message.ack().await.map_err(anyhow::Error::from_boxed)?;

@@ -6,7 +6,6 @@ use redis::streams::{StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, AsyncConnectionConfig, Client, FromRedisValue};
 
 use super::{CHUNK_BYTES, ComponentOptions};
-use crate::component::Component;
 
 /// Entries of a stream that are read at a time.
 const ENTRIES: usize = 1_000;
@@ -29,7 +28,7 @@ pub(super) async fn run(options: &ComponentOptions) -> anyhow::Result<()> {
         channels.subscribe(format!("story.{group}")).await?;
     }
     let mut messages = channels.into_on_message();
-    let mut component = Component::connect(options.sink, &options.work).await?;
+    let mut component = options.component().await?;
     while let Some(message) = messages.next().await {
         let mut text = String::new();
         append(&mut text, message.get_payload_bytes());
@@ -64,7 +63,7 @@ pub(super) async fn run_streams(options: &ComponentOptions) -> anyhow::Result<()
             return Err(error.into());
         }
     }
-    let mut component = Component::connect(options.sink, &options.work).await?;
+    let mut component = options.component().await?;
     // What was handed to this component before it was restarted, then what is new.
     let mut from = "0";
     loop {
@@ -91,6 +90,7 @@ pub(super) async fn run_streams(options: &ComponentOptions) -> anyhow::Result<()
             done.xack(&key.key, &name, &ids).ignore();
         }
         component.handle(text).await;
+        component.finish().await;
         done.exec_async(&mut connection).await?;
     }
 }
