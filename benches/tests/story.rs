@@ -19,7 +19,9 @@ fn story(arguments: &[&str]) -> (tempfile::TempDir, Vec<BTreeMap<String, String>
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let table = std::fs::read_to_string(out.path().join("runs.tsv")).unwrap();
-    let mut lines = table.lines().map(|line| line.split('\t').map(str::to_owned));
+    let mut lines = table
+        .lines()
+        .map(|line| line.split('\t').map(str::to_owned));
     let head: Vec<String> = lines.next().unwrap().collect();
     let rows = lines.map(|row| head.iter().cloned().zip(row).collect());
     (out, rows.collect())
@@ -33,17 +35,28 @@ fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
 fn every_system_meets_load_and_faults() {
     let systems = "A-tuned,B-nats,B-redis,C-memory,C";
     let (out, rows) = story(&[
-        "--quick", "--seconds", "0.4", "--capacity", "300", "--systems", systems,
+        "--quick",
+        "--seconds",
+        "0.4",
+        "--capacity",
+        "300",
+        "--systems",
+        systems,
     ]);
-    let cells = |system: &str| rows.iter().filter(move |row| row["system"] == system);
+    let cells =
+        |system: &str| -> Vec<_> { rows.iter().filter(|row| row["system"] == system).collect() };
     for system in systems.split(',') {
         let has_centre = !system.starts_with('A');
-        assert_eq!(cells(system).count(), 3 + usize::from(has_centre), "{system}");
+        assert_eq!(cells(system).len(), 3 + usize::from(has_centre), "{system}");
         for row in cells(system) {
             assert!(number(row, "offered") > 100.0, "{row:?}");
             assert_eq!(number(row, "wrong"), 0.0, "{row:?}");
             if !row["label"].starts_with("kill") {
-                assert_eq!(number(row, "lost") + number(row, "duplicate"), 0.0, "{row:?}");
+                assert_eq!(
+                    number(row, "lost") + number(row, "duplicate"),
+                    0.0,
+                    "{row:?}"
+                );
             }
         }
     }
@@ -59,7 +72,7 @@ fn every_system_meets_load_and_faults() {
 
 #[test]
 fn what_is_planted_shows_in_its_column_and_in_no_other() {
-    // 3 ms burnt and 256 KiB leaked for each event: far more than the rest, whatever else the machine does.
+    // 2 ms burnt and 512 KiB leaked for each event: far more than the rest, whatever else the machine does.
     let (_out, rows) = story(&["--plants", "--seconds", "0.6"]);
     assert_eq!(rows.len(), 7);
     for row in &rows {
@@ -68,12 +81,20 @@ fn what_is_planted_shows_in_its_column_and_in_no_other() {
             assert_eq!(found, planted == plant, "{column}: {row:?}");
         };
         let share = |column: &str| number(row, column) / number(row, "offered");
-        for (column, plant) in [("lost", "Loss"), ("duplicate", "Duplicate"), ("wrong", "Wrong")] {
+        for (column, plant) in [
+            ("lost", "Loss"),
+            ("duplicate", "Duplicate"),
+            ("wrong", "Wrong"),
+        ] {
             is(column, share(column) > 0.0, plant);
             assert!(share(column) < 0.3, "{column}: {row:?}");
         }
         is("p50 ms", number(row, "p50 ms") >= 500.0, "Delay");
-        is("CPU s/M", number(row, "CPU s/M") >= 4.0 * 3_000.0, "BusyLoop");
+        is(
+            "CPU s/M",
+            number(row, "CPU s/M") >= 4.0 * 2_000.0,
+            "BusyLoop",
+        );
         is("PSS MiB", number(row, "PSS MiB") >= 50.0, "Leak");
         is("VmHWM MiB", number(row, "VmHWM MiB") >= 100.0, "Leak");
     }

@@ -27,7 +27,7 @@ pub(crate) fn library() -> Option<PathBuf> {
     paths.into_iter().find(|path| path.is_file())
 }
 
-/// Allocations for each event. A broker that does not use the C library's allocation counts nothing.
+/// Allocations for each event, those of a broker left out.
 ///
 /// # Errors
 /// If a run fails, or a process does not tell.

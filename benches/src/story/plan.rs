@@ -25,7 +25,7 @@ const IDLE_RATE: f64 = 200.0;
 /// How long handlers wait for a component downstream, where they do.
 const WAIT_US: u64 = 1_000;
 /// Events a second while the metrics are tested: few, so that what is planted is all that matters.
-const PLANTS_RATE: f64 = 100.0;
+const PLANTS_RATE: f64 = 50.0;
 /// Where the first search for a capacity starts.
 const GUESS: f64 = 10_000.0;
 /// A run whose generator was late is made again so often.

@@ -20,6 +20,8 @@ pub(crate) struct Program {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) arguments: Vec<String>,
+    /// Whether its allocations can be counted: brokers have allocators of their own.
+    pub(crate) is_countable: bool,
 }
 
 /// A process of a system.
@@ -45,7 +47,8 @@ pub(crate) struct Place<'a> {
 impl Process {
     pub(crate) fn start(program: Program, place: &Place<'_>) -> anyhow::Result<Self> {
         let log = place.folder.join(format!("{}.log", program.name));
-        let child = spawn(&program, place.core, &log, place.counting)?;
+        let counting = place.counting.filter(|_| program.is_countable);
+        let child = spawn(&program, place.core, &log, counting)?;
         Ok(Self {
             name: program.name.clone(),
             program,

@@ -188,6 +188,7 @@ impl System {
                 .into_iter()
                 .flat_map(|(name, value)| [name.to_owned(), value])
                 .collect(),
+            is_countable: true,
         }
     }
 
@@ -260,6 +261,7 @@ impl System {
                     name: "veltrix".to_owned(),
                     path: programs.veltrix.clone(),
                     arguments,
+                    is_countable: true,
                 }));
             }
         };
@@ -267,6 +269,7 @@ impl System {
             name: name.to_owned(),
             path: path.clone(),
             arguments: arguments.into_iter().map(str::to_owned).collect(),
+            is_countable: false,
         }))
     }
 }

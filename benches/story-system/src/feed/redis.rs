@@ -1,11 +1,16 @@
 //! Events from Redis by the usual client: from channels, or from streams, acknowledged once the results are sent.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use futures::stream::StreamExt;
 use redis::streams::{StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, AsyncConnectionConfig, Client, FromRedisValue};
 
+use tokio::time::sleep;
+
 use super::{CHUNK_BYTES, ComponentOptions};
+use crate::component::Component;
 
 /// Entries of a stream that are read at a time.
 const ENTRIES: usize = 1_000;
@@ -22,13 +27,52 @@ fn append(text: &mut String, payload: &[u8]) {
     text.push('\n');
 }
 
+/// Pause before a connection that broke is made anew.
+const PAUSE: Duration = Duration::from_millis(50);
+
 pub(super) async fn run(options: &ComponentOptions) -> anyhow::Result<()> {
+    let mut component = None;
+    loop {
+        match receive(options, &mut component).await {
+            // The broker may be down for a moment.
+            Ok(()) | Err(_) if component.is_some() => sleep(PAUSE).await,
+            never_connected => return never_connected,
+        }
+    }
+}
+
+pub(super) async fn run_streams(options: &ComponentOptions) -> anyhow::Result<()> {
+    let mut component = None;
+    loop {
+        match read_streams(options, &mut component).await {
+            Ok(()) | Err(_) if component.is_some() => sleep(PAUSE).await,
+            never_connected => return never_connected,
+        }
+    }
+}
+
+/// The component, which is connected to its sink once its feed is there.
+async fn connected<'a>(
+    options: &ComponentOptions,
+    component: &'a mut Option<Component>,
+) -> anyhow::Result<&'a mut Component> {
+    if component.is_none() {
+        *component = Some(options.component().await?);
+    }
+    Ok(component.as_mut().expect("it was just set"))
+}
+
+/// Until the connection breaks.
+async fn receive(
+    options: &ComponentOptions,
+    component: &mut Option<Component>,
+) -> anyhow::Result<()> {
     let mut channels = client(options)?.get_async_pubsub().await?;
     for group in &options.subscribe {
         channels.subscribe(format!("story.{group}")).await?;
     }
     let mut messages = channels.into_on_message();
-    let mut component = options.component().await?;
+    let component = connected(options, component).await?;
     while let Some(message) = messages.next().await {
         let mut text = String::new();
         append(&mut text, message.get_payload_bytes());
@@ -42,7 +86,11 @@ pub(super) async fn run(options: &ComponentOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) async fn run_streams(options: &ComponentOptions) -> anyhow::Result<()> {
+/// Until the connection breaks.
+async fn read_streams(
+    options: &ComponentOptions,
+    component: &mut Option<Component>,
+) -> anyhow::Result<()> {
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     let mut connection = client(options)?
         .get_multiplexed_async_connection_with_config(&config)
@@ -63,7 +111,7 @@ pub(super) async fn run_streams(options: &ComponentOptions) -> anyhow::Result<()
             return Err(error.into());
         }
     }
-    let mut component = options.component().await?;
+    let component = connected(options, component).await?;
     // What was handed to this component before it was restarted, then what is new.
     let mut from = "0";
     loop {
