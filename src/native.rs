@@ -57,8 +57,12 @@ where
 mod tests {
     use super::*;
     use crate::config::Section;
+    use futures::FutureExt;
+    use futures::future::LocalBoxFuture;
     use serde::Deserialize;
-    use veltrix_actors::{Event, Handler, HandlerError, Output, Trial};
+    use veltrix_actors::{
+        AsyncHandler, Event, Handler, HandlerError, Output, Reply, ReplyResult, Trial,
+    };
 
     #[derive(Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
@@ -114,6 +118,44 @@ mod tests {
                 .refusal
                 .is_some()
         );
+    }
+
+    struct Later;
+
+    impl AsyncHandler for Later {
+        fn handle(
+            &mut self,
+            event: &Event<'_>,
+        ) -> LocalBoxFuture<'static, Result<Reply, HandlerError>> {
+            let data = event.data().unwrap_or_default().to_owned();
+            async move {
+                tokio::task::yield_now().await;
+                let event_type = "later".to_owned();
+                Ok(Reply::Results(vec![ReplyResult::Data { event_type, data }]))
+            }
+            .boxed_local()
+        }
+    }
+
+    #[actix::test]
+    async fn a_handler_that_waits_answers_later() {
+        let kind = kind("later", "Answers later", |_: &Limit| {
+            Ok(LaneHandler::Async(Box::new(Later)))
+        });
+        let options = serde_json::json!({"above": 5});
+        let (factory, _) = Section::alone(options, None, |section| (kind.prepare)(section));
+        let LaneHandler::Async(mut handler) = factory.unwrap().build(0).unwrap() else {
+            panic!("it waits");
+        };
+        let line = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":6}"#;
+        let mut trial = Trial::new("s", "h");
+        let answer = {
+            let batch = trial.batch(&[line]).unwrap();
+            handler.handle(&batch.event(0))
+        };
+        let reply = answer.await.unwrap();
+        let outcome = trial.reply(line, reply).unwrap();
+        assert!(outcome.lines[0].contains(r#""type":"later""#));
     }
 
     #[test]
