@@ -164,6 +164,10 @@ impl Feeder {
                     self.buffer.extend_from_slice(reply);
                     self.bytes_composed += reply.len() as u64;
                 }
+                Answer::NotNow => {
+                    self.stream = None;
+                    return Ok(());
+                }
                 Answer::Other => {}
             }
             start += length + 1;

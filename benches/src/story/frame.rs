@@ -28,6 +28,8 @@ pub(crate) enum Answer {
     Accepted(usize),
     /// It wants this back.
     Reply(&'static [u8]),
+    /// It takes nothing at this moment: what it has not accepted is to be sent again.
+    NotNow,
     /// Nothing for us.
     Other,
 }
@@ -111,6 +113,8 @@ impl Frame {
             Self::Nats => Answer::Other,
             Self::Jetstream if line.starts_with(b"{\"error\"") => return Err(refused()),
             Self::Jetstream => accepted(line.starts_with(b"{")),
+            // It was started again, and reads its log first.
+            Self::Redis | Self::RedisStream if line.starts_with(b"-LOADING") => Answer::NotNow,
             Self::Redis | Self::RedisStream if line.starts_with(b"-") => return Err(refused()),
             Self::Redis => accepted(line.starts_with(b":")),
             Self::RedisStream => accepted(line.starts_with(b"$")),
@@ -159,6 +163,7 @@ mod tests {
         );
         assert_eq!(of(Frame::Nats, "PING\r"), Answer::Reply(b"PONG\r\n"));
         assert_eq!(of(Frame::RedisStream, "$15\r"), Answer::Accepted(1));
+        assert_eq!(of(Frame::RedisStream, "-LOADING Redis\r"), Answer::NotNow);
         assert!(Frame::RedisStream.answer(b"-ERR full\r").is_err());
         assert!(
             Frame::Jetstream

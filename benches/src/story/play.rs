@@ -56,8 +56,8 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    pub(crate) fn new(source: Source) -> std::io::Result<Self> {
-        let receivers = (0..COMPONENTS).map(|_| Receiver::listen());
+    pub(crate) fn new(source: Source, is_http: bool) -> std::io::Result<Self> {
+        let receivers = (0..COMPONENTS).map(|_| Receiver::listen(is_http));
         Ok(Self {
             source,
             receivers: receivers.collect::<Result<_, _>>()?,
@@ -139,14 +139,12 @@ impl Ends {
                 self.look_for_connections(events)?;
                 next_tick = sent + TICK.as_nanos() as u64;
             }
-            let is_closed = |component: usize| {
-                slow.is_some_and(|slow| {
-                    slow.component == component && slow.closed_ns.contains(&sent)
-                })
-            };
+            if let Some(slow) = slow {
+                self.receivers[slow.component].set_unwilling(slow.closed_ns.contains(&sent));
+            }
             let due = schedule.due_ns.get(next).copied();
             let time = due.map_or(TICK, |due| Duration::from_nanos(due.saturating_sub(sent)));
-            let Ready(ready) = self.wait(time, is_closed)?;
+            let Ready(ready) = self.wait(time)?;
             let before = ledger.outstanding();
             for (component, receiver) in self.receivers.iter_mut().enumerate() {
                 if ready[component] {
@@ -185,14 +183,12 @@ impl Ends {
     }
 
     /// Waits until something has come, a connection takes more, or so much time has passed.
-    fn wait(&mut self, time: Duration, is_closed: impl Fn(usize) -> bool) -> anyhow::Result<Ready> {
+    fn wait(&mut self, time: Duration) -> anyhow::Result<Ready> {
         let (mut waiting, mut owners) = (Vec::with_capacity(16), Vec::with_capacity(16));
         for (component, receiver) in self.receivers.iter().enumerate() {
-            if !is_closed(component) {
-                for stream in receiver.streams() {
-                    waiting.push(PollFd::new(stream, PollFlags::IN));
-                    owners.push(component);
-                }
+            for stream in receiver.streams() {
+                waiting.push(PollFd::new(stream, PollFlags::IN));
+                owners.push(component);
             }
         }
         for (index, feeder) in self.source.feeders().enumerate() {

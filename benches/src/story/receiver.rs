@@ -1,6 +1,6 @@
 //! The sink of one component: takes connections, reads results, and finds in each which event it is of.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use memchr::memmem;
@@ -9,28 +9,36 @@ const READ_BYTES: usize = 256 * 1024;
 /// What stands before an event's number in a result, and before the sum.
 const NUMBER: &[u8] = b"\"data\":{\"n\":";
 const SUM: &[u8] = b",\"sum\":";
+const TAKEN: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+const CONTENT_LENGTH: &[u8] = b"content-length:";
 
 pub(crate) struct Receiver {
     listener: TcpListener,
     address: SocketAddr,
     connections: Vec<Connection>,
+    /// Whether results come as requests, not one a line.
+    is_http: bool,
+    is_unwilling: bool,
 }
 
 struct Connection {
     stream: TcpStream,
-    /// What has come; `rest` bytes of it are the start of a line.
+    /// What has come; `rest` bytes of it are the start of a result.
     buffer: Vec<u8>,
     rest: usize,
 }
 
 impl Receiver {
-    pub(crate) fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen(is_http: bool) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         Ok(Self {
             address: listener.local_addr()?,
             listener,
             connections: Vec::new(),
+            is_http,
+            is_unwilling: false,
         })
     }
 
@@ -38,8 +46,16 @@ impl Receiver {
         self.address
     }
 
+    /// The connections that are read at this moment.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &TcpStream> {
-        self.connections.iter().map(|connection| &connection.stream)
+        let is_read = self.is_http || !self.is_unwilling;
+        let streams = self.connections.iter().map(|connection| &connection.stream);
+        streams.filter(move |_| is_read)
+    }
+
+    /// While it is, it reads no lines, and answers requests with 503.
+    pub(crate) fn set_unwilling(&mut self, is: bool) {
+        self.is_unwilling = is;
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -52,6 +68,7 @@ impl Receiver {
             match self.listener.accept() {
                 Ok((stream, _)) => {
                     stream.set_nonblocking(true)?;
+                    stream.set_nodelay(true)?;
                     self.connections.push(Connection {
                         stream,
                         buffer: vec![0; READ_BYTES],
@@ -66,39 +83,95 @@ impl Receiver {
 
     /// Reads once from each connection, and tells number and sum of each result.
     pub(crate) fn read(&mut self, mut arrived: impl FnMut(usize, u64)) {
-        self.connections
-            .retain_mut(|connection| connection.read(&mut arrived));
+        let (is_http, is_unwilling) = (self.is_http, self.is_unwilling);
+        self.connections.retain_mut(|connection| {
+            let Some(end) = connection.fill() else {
+                return false;
+            };
+            match is_http {
+                true => connection.take_requests(end, is_unwilling, &mut arrived),
+                false => connection.take_lines(end, &mut arrived),
+            }
+        });
     }
 }
 
 impl Connection {
-    /// False once the connection has ended.
-    fn read(&mut self, arrived: &mut impl FnMut(usize, u64)) -> bool {
+    /// Where what has come ends; none if the connection has ended.
+    fn fill(&mut self) -> Option<usize> {
         if self.rest == self.buffer.len() {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
-        let end = match self.stream.read(&mut self.buffer[self.rest..]) {
-            Ok(0) => return false,
-            Ok(bytes) => self.rest + bytes,
-            Err(error) => return error.kind() == ErrorKind::WouldBlock,
-        };
+        match self.stream.read(&mut self.buffer[self.rest..]) {
+            Ok(0) => None,
+            Ok(bytes) => Some(self.rest + bytes),
+            Err(error) => (error.kind() == ErrorKind::WouldBlock).then_some(self.rest),
+        }
+    }
+
+    fn take_lines(&mut self, end: usize, arrived: &mut impl FnMut(usize, u64)) -> bool {
         let mut start = 0;
         while let Some(length) = memchr::memchr(b'\n', &self.buffer[start..end]) {
-            // A line that is no result is one that nobody asked for.
-            let (number, sum) =
-                result(&self.buffer[start..start + length]).unwrap_or((usize::MAX, 0));
-            arrived(number, sum);
+            tell(&self.buffer[start..start + length], arrived);
             start += length + 1;
         }
+        self.keep(start, end);
+        true
+    }
+
+    /// False if the answers cannot be written.
+    fn take_requests(
+        &mut self,
+        end: usize,
+        is_unwilling: bool,
+        arrived: &mut impl FnMut(usize, u64),
+    ) -> bool {
+        let mut start = 0;
+        while let Some(length) = request_length(&self.buffer[start..end]) {
+            let answer = match is_unwilling {
+                true => UNAVAILABLE,
+                false => TAKEN,
+            };
+            if self.stream.write_all(answer).is_err() {
+                return false;
+            }
+            if !is_unwilling {
+                tell(&self.buffer[start..start + length], arrived);
+            }
+            start += length;
+        }
+        self.keep(start, end);
+        true
+    }
+
+    fn keep(&mut self, start: usize, end: usize) {
         self.buffer.copy_within(start..end, 0);
         self.rest = end - start;
-        true
     }
 }
 
-fn result(line: &[u8]) -> Option<(usize, u64)> {
-    let number = memmem::rfind(line, NUMBER)? + NUMBER.len();
-    let (number, rest) = digits(&line[number..]);
+/// Head and body, if all of it is there.
+fn request_length(bytes: &[u8]) -> Option<usize> {
+    let head = memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let mut lines = bytes[..head].split(|byte| *byte == b'\n');
+    let value = lines.find_map(|line| {
+        let (name, value) = line.split_at_checked(CONTENT_LENGTH.len())?;
+        name.eq_ignore_ascii_case(CONTENT_LENGTH).then_some(value)
+    });
+    let (body, _) = digits(value.unwrap_or_default().trim_ascii_start());
+    let length = head + usize::try_from(body).ok()?;
+    (length <= bytes.len()).then_some(length)
+}
+
+/// A text that is no result is one that nobody asked for.
+fn tell(text: &[u8], arrived: &mut impl FnMut(usize, u64)) {
+    let (number, sum) = result(text).unwrap_or((usize::MAX, 0));
+    arrived(number, sum);
+}
+
+fn result(text: &[u8]) -> Option<(usize, u64)> {
+    let number = memmem::rfind(text, NUMBER)? + NUMBER.len();
+    let (number, rest) = digits(&text[number..]);
     let (sum, _) = digits(rest.strip_prefix(SUM)?);
     Some((usize::try_from(number).ok()?, sum))
 }
@@ -116,7 +189,6 @@ fn digits(text: &[u8]) -> (u64, &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     #[test]
     fn number_and_sum_are_found() {
@@ -125,14 +197,15 @@ mod tests {
         assert_eq!(result(b"{}"), None);
     }
 
-    #[test]
-    fn results_that_come_in_pieces_are_put_together() {
-        let mut receiver = Receiver::listen().unwrap();
-        let mut stream = TcpStream::connect(receiver.address()).unwrap();
-        let mut found = Vec::new();
-        let text = b"{\"data\":{\"n\":1,\"sum\":2}}\n{\"data\":{\"n\":3,\"sum\":4}}\nno result\n";
-        let mut sent = 0;
-        while found.len() < 3 {
+    /// Sends byte by byte until so many results have come.
+    fn found(
+        receiver: &mut Receiver,
+        stream: &mut TcpStream,
+        text: &[u8],
+        count: usize,
+    ) -> Vec<(usize, u64)> {
+        let (mut found, mut sent) = (Vec::new(), 0);
+        while sent < text.len() || found.len() < count {
             if sent < text.len() {
                 stream.write_all(&text[sent..=sent]).unwrap();
                 sent += 1;
@@ -140,6 +213,43 @@ mod tests {
             receiver.accept().unwrap();
             receiver.read(|number, sum| found.push((number, sum)));
         }
+        found
+    }
+
+    #[test]
+    fn lines_that_come_in_pieces_are_put_together() {
+        let mut receiver = Receiver::listen(false).unwrap();
+        let mut stream = TcpStream::connect(receiver.address()).unwrap();
+        let text = b"{\"data\":{\"n\":1,\"sum\":2}}\n{\"data\":{\"n\":3,\"sum\":4}}\nno result\n";
+        let found = found(&mut receiver, &mut stream, text, 3);
         assert_eq!(found, [(1, 2), (3, 4), (usize::MAX, 0)]);
+        receiver.set_unwilling(true);
+        assert_eq!(receiver.streams().count(), 0);
+    }
+
+    #[test]
+    fn requests_are_answered_and_only_what_is_taken_has_arrived() {
+        let mut receiver = Receiver::listen(true).unwrap();
+        let mut stream = TcpStream::connect(receiver.address()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let body = "{\"data\":{\"n\":1,\"sum\":2}}";
+        let length = body.len();
+        let request = format!("POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}");
+        let mut exchange = |is_unwilling: bool| {
+            receiver.set_unwilling(is_unwilling);
+            let (mut found, mut answer) = (Vec::new(), vec![0; 1024]);
+            stream.write_all(request.as_bytes()).unwrap();
+            loop {
+                receiver.accept().unwrap();
+                receiver.read(|number, sum| found.push((number, sum)));
+                if let Ok(bytes) = stream.read(&mut answer) {
+                    answer.truncate(bytes);
+                    return (found, answer);
+                }
+            }
+        };
+        assert_eq!(exchange(false), (vec![(1, 2)], TAKEN.to_vec()));
+        assert_eq!(exchange(true), (vec![], UNAVAILABLE.to_vec()));
+        assert_eq!(exchange(false), (vec![(1, 2)], TAKEN.to_vec()));
     }
 }

@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     Malformed,
     /// A sink reads nothing for a third of the time.
     SlowSink,
+    /// A sink answers 503 for a third of the time. For this one, all sinks are HTTP.
+    Unavailable,
     /// 0.1 % of the handlers' first attempts panic.
     Panics,
     /// Errors, malformed events, a slow sink and panics, all of the above at once.
@@ -25,10 +27,11 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Errors,
         Self::Malformed,
         Self::SlowSink,
+        Self::Unavailable,
         Self::Panics,
         Self::Together,
         Self::KillComponent,
@@ -41,6 +44,7 @@ impl Fault {
             Self::Errors => "1 % transient errors",
             Self::Malformed => "0.5 % malformed",
             Self::SlowSink => "a sink stops for a third",
+            Self::Unavailable => "503 for a third, over HTTP",
             Self::Panics => "0.1 % panics",
             Self::Together => "these four together",
             Self::KillComponent => "kill -9 of a component",
@@ -68,8 +72,14 @@ impl Fault {
         }
     }
 
+    /// Whether one of the sinks takes nothing for a third of the time.
     pub(crate) fn has_slow_sink(self) -> bool {
-        self.is_one_of(Self::SlowSink)
+        self.is_one_of(Self::SlowSink) || self.is_over_http()
+    }
+
+    /// Whether sinks take requests instead of lines.
+    pub(crate) fn is_over_http(self) -> bool {
+        self == Self::Unavailable
     }
 }
 

@@ -115,7 +115,7 @@ impl System {
             Self::C => Source::single(free, Frame::AcknowledgedLine),
             _ => Source::single(free, Frame::Line),
         };
-        let mut ends = Ends::new(source)?;
+        let mut ends = Ends::new(source, setting.fault.is_over_http())?;
         let from = ends.source.address()?;
         let sinks: Vec<SocketAddr> = ends.receivers.iter().map(Receiver::address).collect();
         let mut processes = Vec::new();
@@ -181,13 +181,17 @@ impl System {
                 setting.fault.panics_per_10000().to_string(),
             ),
         ];
+        let arguments = arguments.into_iter();
+        let mut arguments: Vec<String> = arguments
+            .flat_map(|(name, value)| [name.to_owned(), value])
+            .collect();
+        if setting.fault.is_over_http() {
+            arguments.push("--http".to_owned());
+        }
         Program {
             name: format!("c{index}"),
             path: programs.component.clone(),
-            arguments: arguments
-                .into_iter()
-                .flat_map(|(name, value)| [name.to_owned(), value])
-                .collect(),
+            arguments,
             is_countable: true,
         }
     }

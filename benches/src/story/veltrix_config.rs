@@ -61,9 +61,10 @@ pub(crate) fn yaml(
     }
     write("sinks:".to_owned());
     for (component, sink) in sinks.iter().enumerate() {
-        write(format!(
-            "  s{component}: {{ type: tcp, address: \"{sink}\" }}"
-        ));
+        write(match fault.is_over_http() {
+            true => format!("  s{component}: {{ type: http, url: \"http://{sink}/\" }}"),
+            false => format!("  s{component}: {{ type: tcp, address: \"{sink}\" }}"),
+        });
     }
     if fault == Fault::KillComponent {
         let at = setting.warm_up + setting.seconds / 3.0;

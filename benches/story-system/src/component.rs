@@ -34,11 +34,11 @@ enum Way {
 impl Component {
     /// Connects to the sink. The harness takes the connection as a sign that the component is ready, so its feed comes first.
     pub(crate) async fn connect(
-        sink: SocketAddr,
+        (sink, is_http): (SocketAddr, bool),
         options: &WorkOptions,
         plant: Plant,
     ) -> anyhow::Result<Self> {
-        let outlet = Outlet::connect(sink)
+        let outlet = Outlet::connect(sink, is_http)
             .await
             .with_context(|| format!("connecting to the sink at {sink}"))?;
         Ok(Self {
@@ -100,8 +100,9 @@ impl Component {
 
     /// Waits until the results of everything are sent, so that it can be acknowledged.
     pub(crate) async fn finish(&self) {
-        if let Way::Lanes(lanes) = &self.way {
-            lanes.finish().await;
+        match &self.way {
+            Way::Straight(both) => both.1.finish().await,
+            Way::Lanes(lanes) => lanes.finish().await,
         }
     }
 }

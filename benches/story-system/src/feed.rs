@@ -28,6 +28,9 @@ pub struct ComponentOptions {
     /// Where results go, as IP:port.
     #[arg(long)]
     sink: SocketAddr,
+    /// Results are posted, one in a request, instead of written one a line.
+    #[arg(long)]
+    http: bool,
     /// What it does wrong on purpose.
     #[arg(long, default_value = "none")]
     plant: Plant,
@@ -68,6 +71,6 @@ impl ComponentOptions {
     }
 
     async fn component(&self) -> anyhow::Result<Component> {
-        Component::connect(self.sink, &self.work, self.plant).await
+        Component::connect((self.sink, self.http), &self.work, self.plant).await
     }
 }

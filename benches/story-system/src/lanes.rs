@@ -89,6 +89,7 @@ async fn write(shared: Rc<Shared>, mut outlet: Outlet) {
         std::mem::swap(outlet.text(), &mut shared.text.borrow_mut());
         outlet.flush().await;
         if shared.unfinished.get() == 0 {
+            outlet.finish().await;
             shared.is_finished.notify_one();
         }
     }

@@ -6,6 +6,7 @@ mod feed;
 mod lanes;
 mod outlet;
 mod plant;
+mod poster;
 mod work;
 mod worker;
 
