@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use veltrix_actors::{Intake, detached_types};
 use veltrix_story_system::expected_sum;
 
+use super::setting::Setting;
 use crate::generate_small;
 
 /// Components, and groups of types. With fan-out `f`, component `c` wants the groups `c` to `c + f - 1`, round the end.
@@ -94,10 +95,14 @@ impl Events {
     }
 
     /// What each component answers to each line.
-    pub(crate) fn expected_sums(&self, rounds: u32) -> Vec<[u64; COMPONENTS]> {
+    pub(crate) fn expected_sums(&self, setting: &Setting) -> Vec<[u64; COMPONENTS]> {
+        let rounds = setting.rounds;
         self.templates
             .iter()
             .map(|line| {
+                if setting.is_passing {
+                    return [passed_sum(line.after_id.as_bytes()); COMPONENTS];
+                }
                 std::array::from_fn(|component| {
                     let component = u8::try_from(component).expect("there are six");
                     expected_sum(line.data.as_bytes(), component, rounds)
@@ -105,6 +110,11 @@ impl Events {
             })
             .collect()
     }
+}
+
+/// The sum of an event that is passed on: over all that comes after its id.
+pub(crate) fn passed_sum(after_id: &[u8]) -> u64 {
+    expected_sum(after_id, 0, 0)
 }
 
 /// The groups that a component wants.

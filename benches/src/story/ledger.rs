@@ -142,6 +142,7 @@ impl<'a> Ledger<'a> {
 mod tests {
     use super::*;
     use crate::story::schedule::Arrivals;
+    use crate::story::setting::Setting;
 
     const DEADLINE_NS: u64 = 50_000_000;
 
@@ -150,7 +151,7 @@ mod tests {
     fn counts_with(planted: impl Fn(usize, u64) -> Vec<(u64, u64)>) -> (Counts, f64) {
         let events = Events::load(None).unwrap();
         let schedule = Schedule::new(1_000.0, (0.1, 1.0), Arrivals::Poisson, 1_000, 50, 1);
-        let sums = events.expected_sums(1);
+        let sums = events.expected_sums(&Setting::of_one_round());
         let mut ledger = Ledger::new(&schedule, &events, &sums, 2, DEADLINE_NS, None);
         for number in 0..schedule.len() {
             let line = usize::from(schedule.lines[number]);
@@ -213,7 +214,7 @@ mod tests {
     fn what_is_under_way_at_the_end_is_late_and_not_lost() {
         let events = Events::load(None).unwrap();
         let schedule = Schedule::new(1_000.0, (0.0, 0.1), Arrivals::Poisson, 1_000, 0, 1);
-        let sums = events.expected_sums(1);
+        let sums = events.expected_sums(&Setting::of_one_round());
         let ledger = || Ledger::new(&schedule, &events, &sums, 3, DEADLINE_NS, None);
         assert_eq!(ledger().outstanding(), 3 * schedule.len());
         let (counts, _, last) = ledger().close(true);

@@ -14,6 +14,7 @@ mod feeder;
 mod figures;
 mod frame;
 mod ledger;
+mod peer;
 mod plan;
 mod play;
 mod process;
@@ -29,6 +30,7 @@ mod statistics;
 mod system;
 mod usage;
 mod veltrix_config;
+mod wiring;
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,16 +38,16 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::Context;
-use veltrix_story_system::{Plant, expected_sum};
+use veltrix_story_system::expected_sum;
 
 use events::Events;
+use peer::PeerProgram;
 use plan::{Planner, Size};
 use programs::Programs;
 use report::Report;
 use results::Results;
 use run::{Bench, DEADLINE};
-use schedule::Arrivals;
-use setting::{Fault, Setting};
+use setting::Setting;
 use system::System;
 
 /// The rounds by which the time of one is measured.
@@ -86,6 +88,9 @@ pub(crate) struct Options {
     /// Only these systems (A-tuned's capacity is found in any case).
     #[arg(long, value_delimiter = ',')]
     systems: Vec<String>,
+    /// Compare with this peer, too, where handlers pass events on: `vector=PATH`, `syslog-ng=PATH`.
+    #[arg(long = "peer", value_name = "NAME=PATH")]
+    peers: Vec<PeerProgram>,
     /// Where the report goes, the plots, and every run's figures and histogram.
     #[arg(long, default_value = "target/story")]
     out: PathBuf,
@@ -114,20 +119,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn compare(options: &Options, events: &Events, folder: PathBuf) -> anyhow::Result<Report> {
-    let programs = Programs::find(options.programs.as_deref())?;
+    let programs = Programs::find(options.programs.as_deref(), options.peers.clone())?;
     let cores = thread::available_parallelism()?.get();
     let centre = Setting {
         fan_out: usize::from(options.fan_out),
         rounds: (options.work_us * 1e3 / round_ns()) as u32,
-        wait_us: 0,
         rate: COUNTING_RATE,
         warm_up: seconds(options) / 4.0,
         seconds: seconds(options),
-        arrivals: Arrivals::Poisson,
-        fault: Fault::None,
-        plant: Plant::None,
         is_pinned: cores > 1,
-        seed: 1,
+        ..Setting::of_one_round()
     };
     let bench = Bench {
         programs,
@@ -155,7 +156,7 @@ fn compare(options: &Options, events: &Events, folder: PathBuf) -> anyhow::Resul
     results.write_raw(&options.out)?;
     Ok(Report::new(
         &results,
-        facts(options, &bench, cores, minutes),
+        facts(options, &bench, cores, minutes)?,
     ))
 }
 
@@ -193,7 +194,12 @@ fn systems(options: &Options, programs: &Programs) -> anyhow::Result<Vec<System>
     let is_asked = |system: &System| {
         options.systems.is_empty() || options.systems.iter().any(|name| name == system.name())
     };
-    let asked: Vec<System> = System::ALL.into_iter().filter(is_asked).collect();
+    let asked = System::ALL.into_iter().filter(is_asked);
+    let peers = options
+        .peers
+        .iter()
+        .map(|program| System::Peer(program.peer));
+    let asked: Vec<System> = asked.chain(peers).collect();
     for system in asked.iter().filter(|system| !programs.has(**system)) {
         eprintln!("{} is left out: its broker is not installed", system.name());
     }
@@ -210,7 +216,12 @@ fn round_ns() -> f64 {
     start.elapsed().as_nanos() as f64 / f64::from(MEASURED_ROUNDS)
 }
 
-fn facts(options: &Options, bench: &Bench<'_>, cores: usize, minutes: f64) -> Vec<String> {
+fn facts(
+    options: &Options,
+    bench: &Bench<'_>,
+    cores: usize,
+    minutes: f64,
+) -> anyhow::Result<Vec<String>> {
     let events = bench.events;
     let pinned = if cores > 1 {
         "generator and sinks on core 0, the system on core 1, unless a row says otherwise"
@@ -237,6 +248,6 @@ fn facts(options: &Options, bench: &Bench<'_>, cores: usize, minutes: f64) -> Ve
             seconds(options)
         ),
     ];
-    facts.extend(bench.programs.versions());
-    facts
+    facts.extend(bench.programs.versions()?);
+    Ok(facts)
 }

@@ -26,6 +26,8 @@ const IDLE_RATE: f64 = 200.0;
 const WAIT_US: u64 = 1_000;
 /// Events a second while the metrics are tested: few, so that what is planted is all that matters.
 const PLANTS_RATE: f64 = 50.0;
+/// Events a second beside peers, which is not much for any of them.
+const PEERS_RATE: f64 = 2_000.0;
 /// Where the first search for a capacity starts.
 const GUESS: f64 = 10_000.0;
 /// A run whose generator was late is made again so often.
@@ -102,7 +104,7 @@ impl Planner<'_> {
         if self.size.is_full {
             self.around_the_centre(middle)?;
         }
-        Ok(())
+        self.peers()
     }
 
     /// The null test: the same system under two names.
@@ -225,6 +227,37 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// Peers beside Veltrix, where handlers pass events on: routing, a slow sink, a kill.
+    fn peers(&mut self) -> anyhow::Result<()> {
+        let is_peer = |system: &System| matches!(system, System::Peer(_));
+        let peers: Vec<System> = self.systems.iter().copied().filter(is_peer).collect();
+        if peers.is_empty() {
+            return Ok(());
+        }
+        let systems = [&[System::CMemory, System::C], &peers[..]].concat();
+        let setting = Setting {
+            is_passing: true,
+            ..self.centre
+        };
+        for fan_out in [1, setting.fan_out] {
+            let setting = Setting { fan_out, ..setting };
+            self.sustained(
+                &format!("passing on, fan-out {fan_out}"),
+                &setting,
+                &systems,
+            )?;
+        }
+        let setting = Setting {
+            rate: PEERS_RATE,
+            ..setting
+        };
+        for fault in [Fault::None, Fault::SlowSink, Fault::KillCentre] {
+            let setting = Setting { fault, ..setting };
+            self.cell("peers, 2,000 events/s", fault.name(), setting, &systems)?;
+        }
+        Ok(())
+    }
+
     fn around_the_centre(&mut self, rate: f64) -> anyhow::Result<()> {
         let centre = Setting {
             rate,
@@ -275,7 +308,7 @@ impl Planner<'_> {
         self.cell("ablation, at 90 %", "ablation", high, &ABLATIONS)
     }
 
-    /// What each system sustains; gives A-tuned's rate.
+    /// What each system sustains; gives the rate of the first, which must be asked for or A-tuned.
     fn sustained(
         &mut self,
         label: &str,
@@ -287,9 +320,10 @@ impl Planner<'_> {
         }
         let mut found = BTreeMap::<System, Vec<Capacity>>::new();
         let mut guess = GUESS;
-        // A-tuned is needed whether it is asked for or not.
+        // A-tuned is needed whether it is asked for or not, if it is there.
         let is_searched = |system: &System| {
-            let is_enough = self.size.is_full || FEW.contains(system);
+            let is_enough =
+                self.size.is_full || FEW.contains(system) || matches!(system, System::Peer(_));
             *system == System::ATuned || (is_enough && self.is_asked(*system))
         };
         for system in systems.iter().copied().filter(is_searched) {
@@ -306,10 +340,8 @@ impl Planner<'_> {
                 capacities.push(find_again(self.bench, *system, &setting, capacities[0])?);
             }
         }
-        let rates: Vec<f64> = found[&System::ATuned]
-            .iter()
-            .map(|capacity| capacity.rate)
-            .collect();
+        let first = &found[&systems[0]];
+        let rates: Vec<f64> = first.iter().map(|capacity| capacity.rate).collect();
         self.results.sustained.push(Sustained {
             label: label.to_owned(),
             found,

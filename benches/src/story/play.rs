@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::events::{COMPONENTS, Events};
 use super::ledger::{Counts, Ledger};
-use super::receiver::Receiver;
+use super::receiver::{Form, Receiver};
 use super::schedule::Schedule;
 use super::source::Source;
 
@@ -56,8 +56,8 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    pub(crate) fn new(source: Source, is_http: bool) -> std::io::Result<Self> {
-        let receivers = (0..COMPONENTS).map(|_| Receiver::listen(is_http));
+    pub(crate) fn new(source: Source, form: Form) -> std::io::Result<Self> {
+        let receivers = (0..COMPONENTS).map(|_| Receiver::listen(form));
         Ok(Self {
             source,
             receivers: receivers.collect::<Result<_, _>>()?,

@@ -6,15 +6,17 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
+use super::peer::{self, Peer, PeerProgram};
 use super::system::System;
 
 /// Where each program is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Programs {
     pub(crate) component: PathBuf,
     pub(crate) veltrix: PathBuf,
     pub(crate) nats: PathBuf,
     pub(crate) redis: PathBuf,
+    pub(crate) peers: Vec<PeerProgram>,
 }
 
 impl Programs {
@@ -22,7 +24,7 @@ impl Programs {
     ///
     /// # Errors
     /// If they are not there and cannot be built.
-    pub(crate) fn find(folder: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn find(folder: Option<&Path>, peers: Vec<PeerProgram>) -> anyhow::Result<Self> {
         let this = env::current_exe()?;
         let folder = match folder {
             Some(folder) => folder,
@@ -39,6 +41,7 @@ impl Programs {
             veltrix: folder.join("story-veltrix"),
             nats: on_path("nats-server"),
             redis: on_path("redis-server"),
+            peers,
         };
         for program in [&programs.component, &programs.veltrix] {
             if !program.is_file() {
@@ -61,12 +64,20 @@ impl Programs {
     }
 
     /// The versions of all of them.
-    pub(crate) fn versions(&self) -> Vec<String> {
+    ///
+    /// # Errors
+    /// If a peer does not start.
+    pub(crate) fn versions(&self) -> anyhow::Result<Vec<String>> {
         let programs = [&self.veltrix, &self.nats, &self.redis];
-        programs
-            .into_iter()
-            .filter_map(|program| version(program))
-            .collect()
+        let own = programs.into_iter().filter_map(|program| version(program));
+        let peers = self.peers.iter().map(peer::version);
+        own.map(Ok).chain(peers).collect()
+    }
+
+    /// Where a peer is, which was given.
+    pub(crate) fn path_of(&self, peer: Peer) -> PathBuf {
+        let given = self.peers.iter().find(|program| program.peer == peer);
+        given.map_or_else(PathBuf::new, |program| program.path.clone())
     }
 }
 

@@ -5,9 +5,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use memchr::memmem;
 
+use super::events::passed_sum;
+
 const READ_BYTES: usize = 256 * 1024;
 /// What stands before an event's number in a result, and before the sum.
 const NUMBER: &[u8] = b"\"data\":{\"n\":";
+/// What stands before an event's id.
+const ID: &[u8] = b"\"id\":\"";
 const SUM: &[u8] = b",\"sum\":";
 const TAKEN: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
@@ -17,9 +21,19 @@ pub(crate) struct Receiver {
     listener: TcpListener,
     address: SocketAddr,
     connections: Vec<Connection>,
-    /// Whether results come as requests, not one a line.
-    is_http: bool,
+    form: Form,
     is_unwilling: bool,
+}
+
+/// How results come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One a line.
+    Lines,
+    /// One a request.
+    Requests,
+    /// One a line, and each is the event itself.
+    Passed,
 }
 
 struct Connection {
@@ -30,14 +44,14 @@ struct Connection {
 }
 
 impl Receiver {
-    pub(crate) fn listen(is_http: bool) -> std::io::Result<Self> {
+    pub(crate) fn listen(form: Form) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         Ok(Self {
             address: listener.local_addr()?,
             listener,
             connections: Vec::new(),
-            is_http,
+            form,
             is_unwilling: false,
         })
     }
@@ -48,7 +62,7 @@ impl Receiver {
 
     /// The connections that are read at this moment.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &TcpStream> {
-        let is_read = self.is_http || !self.is_unwilling;
+        let is_read = self.form == Form::Requests || !self.is_unwilling;
         let streams = self.connections.iter().map(|connection| &connection.stream);
         streams.filter(move |_| is_read)
     }
@@ -83,14 +97,15 @@ impl Receiver {
 
     /// Reads once from each connection, and tells number and sum of each result.
     pub(crate) fn read(&mut self, mut arrived: impl FnMut(usize, u64)) {
-        let (is_http, is_unwilling) = (self.is_http, self.is_unwilling);
+        let (form, is_unwilling) = (self.form, self.is_unwilling);
         self.connections.retain_mut(|connection| {
             let Some(end) = connection.fill() else {
                 return false;
             };
-            match is_http {
-                true => connection.take_requests(end, is_unwilling, &mut arrived),
-                false => connection.take_lines(end, &mut arrived),
+            match form {
+                Form::Requests => connection.take_requests(end, is_unwilling, &mut arrived),
+                Form::Lines => connection.take_lines(end, result, &mut arrived),
+                Form::Passed => connection.take_lines(end, passed, &mut arrived),
             }
         });
     }
@@ -109,10 +124,15 @@ impl Connection {
         }
     }
 
-    fn take_lines(&mut self, end: usize, arrived: &mut impl FnMut(usize, u64)) -> bool {
+    fn take_lines(
+        &mut self,
+        end: usize,
+        read: fn(&[u8]) -> Option<(usize, u64)>,
+        arrived: &mut impl FnMut(usize, u64),
+    ) -> bool {
         let mut start = 0;
         while let Some(length) = memchr::memchr(b'\n', &self.buffer[start..end]) {
-            tell(&self.buffer[start..start + length], arrived);
+            tell(read(&self.buffer[start..start + length]), arrived);
             start += length + 1;
         }
         self.keep(start, end);
@@ -136,7 +156,7 @@ impl Connection {
                 return false;
             }
             if !is_unwilling {
-                tell(&self.buffer[start..start + length], arrived);
+                tell(result(&self.buffer[start..start + length]), arrived);
             }
             start += length;
         }
@@ -164,8 +184,8 @@ fn request_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// A text that is no result is one that nobody asked for.
-fn tell(text: &[u8], arrived: &mut impl FnMut(usize, u64)) {
-    let (number, sum) = result(text).unwrap_or((usize::MAX, 0));
+fn tell(result: Option<(usize, u64)>, arrived: &mut impl FnMut(usize, u64)) {
+    let (number, sum) = result.unwrap_or((usize::MAX, 0));
     arrived(number, sum);
 }
 
@@ -174,6 +194,13 @@ fn result(text: &[u8]) -> Option<(usize, u64)> {
     let (number, rest) = digits(&text[number..]);
     let (sum, _) = digits(rest.strip_prefix(SUM)?);
     Some((usize::try_from(number).ok()?, sum))
+}
+
+/// The number and the sum of an event that was passed on.
+fn passed(text: &[u8]) -> Option<(usize, u64)> {
+    let id = memmem::find(text, ID)? + ID.len();
+    let (number, after_id) = digits(&text[id..]);
+    Some((usize::try_from(number).ok()?, passed_sum(after_id)))
 }
 
 fn digits(text: &[u8]) -> (u64, &[u8]) {
@@ -195,6 +222,9 @@ mod tests {
         let line = br#"{"id":"7.c1.0","subject":"x","data":{"n":7,"sum":18446744073709551615}}"#;
         assert_eq!(result(line), Some((7, u64::MAX)));
         assert_eq!(result(b"{}"), None);
+        let event = br#"{"specversion":"1.0","id":"12","source":"/s","type":"t"}"#;
+        let rest = br#"","source":"/s","type":"t"}"#;
+        assert_eq!(passed(event), Some((12, passed_sum(rest))));
     }
 
     /// Sends byte by byte until so many results have come.
@@ -218,7 +248,7 @@ mod tests {
 
     #[test]
     fn lines_that_come_in_pieces_are_put_together() {
-        let mut receiver = Receiver::listen(false).unwrap();
+        let mut receiver = Receiver::listen(Form::Lines).unwrap();
         let mut stream = TcpStream::connect(receiver.address()).unwrap();
         let text = b"{\"data\":{\"n\":1,\"sum\":2}}\n{\"data\":{\"n\":3,\"sum\":4}}\nno result\n";
         let found = found(&mut receiver, &mut stream, text, 3);
@@ -229,7 +259,7 @@ mod tests {
 
     #[test]
     fn requests_are_answered_and_only_what_is_taken_has_arrived() {
-        let mut receiver = Receiver::listen(true).unwrap();
+        let mut receiver = Receiver::listen(Form::Requests).unwrap();
         let mut stream = TcpStream::connect(receiver.address()).unwrap();
         stream.set_nonblocking(true).unwrap();
         let body = "{\"data\":{\"n\":1,\"sum\":2}}";

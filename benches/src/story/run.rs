@@ -133,7 +133,7 @@ impl Bench<'_> {
             folder,
             counting,
         };
-        let sums = self.events.expected_sums(setting.rounds);
+        let sums = self.events.expected_sums(setting);
         let slow = setting.fault.has_slow_sink().then(|| {
             let third =
                 |thirds: f64| ((setting.warm_up + setting.seconds * thirds / 3.0) * 1e9) as u64;

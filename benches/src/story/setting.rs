@@ -86,6 +86,8 @@ impl Fault {
 /// One point of the plan.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Setting {
+    /// Whether handlers work, or pass events on as they are: what peers can do, too.
+    pub(crate) is_passing: bool,
     /// Components that want each type.
     pub(crate) fan_out: usize,
     /// Rounds of arithmetic that a handler makes of each event.
@@ -104,4 +106,24 @@ pub(crate) struct Setting {
     /// Generator and sinks on one core, the system on another.
     pub(crate) is_pinned: bool,
     pub(crate) seed: u64,
+}
+
+impl Setting {
+    /// The least of everything; what matters is to be set.
+    pub(crate) fn of_one_round() -> Self {
+        Self {
+            is_passing: false,
+            fan_out: 1,
+            rounds: 1,
+            wait_us: 0,
+            rate: 1.0,
+            warm_up: 0.0,
+            seconds: 1.0,
+            arrivals: Arrivals::Poisson,
+            fault: Fault::None,
+            plant: Plant::None,
+            is_pinned: false,
+            seed: 1,
+        }
+    }
 }

@@ -1,23 +1,23 @@
 //! The Veltrix config that does what the components do: a handler and a sink for each.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
-use std::path::Path;
 
 use veltrix_story_system::LANES;
 
-use super::events::{Events, groups_of};
-use super::setting::{Fault, Setting};
+use super::events::groups_of;
+use super::setting::Fault;
 use super::system::System;
+use super::wiring::Wiring;
 
-pub(crate) fn yaml(
-    system: System,
-    events: &Events,
-    setting: &Setting,
-    folder: &Path,
-    source: SocketAddr,
-    sinks: &[SocketAddr],
-) -> String {
+pub(crate) fn yaml(system: System, wiring: &Wiring<'_>) -> String {
+    let Wiring {
+        events,
+        setting,
+        folder,
+        source,
+        sinks,
+        ..
+    } = wiring;
     let data_dir = folder.join("data");
     let admin = match system {
         System::CNoMetrics => "",
@@ -39,9 +39,17 @@ pub(crate) fn yaml(
         writeln!(text, "{line}").expect("a string takes all");
     };
     let fault = setting.fault;
+    let work = format!(
+        "component: {{component}}, rounds: {}, wait_us: {}, errors_per_10000: {}, panics_per_10000: {}",
+        setting.rounds,
+        setting.wait_us,
+        fault.errors_per_10000(),
+        fault.panics_per_10000()
+    );
     let kind = match setting.wait_us {
-        0 => "type: story".to_owned(),
-        _ => format!("type: story-waiting, lanes: {LANES}"),
+        _ if setting.is_passing => "type: pass".to_owned(),
+        0 => format!("type: story, isolation: shared, {work}"),
+        _ => format!("type: story-waiting, isolation: shared, lanes: {LANES}, {work}"),
     };
     for component in 0..sinks.len() {
         let groups = groups_of(component, setting.fan_out);
@@ -49,14 +57,10 @@ pub(crate) fn yaml(
             .flat_map(|group| &events.groups[group])
             .map(|event_type| format!("{event_type:?}"))
             .collect();
+        let kind = kind.replace("{component}", &component.to_string());
         write(format!(
-            "  c{component}: {{ on: [{}], {kind}, isolation: shared, to: s{component}, component: {component}, \
-             rounds: {}, wait_us: {}, errors_per_10000: {}, panics_per_10000: {} }}",
-            types.join(", "),
-            setting.rounds,
-            setting.wait_us,
-            fault.errors_per_10000(),
-            fault.panics_per_10000()
+            "  c{component}: {{ on: [{}], to: s{component}, {kind} }}",
+            types.join(", ")
         ));
     }
     write("sinks:".to_owned());

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::figures::Figure;
+use super::super::peer::Peer;
 use super::super::results::Results;
 use super::super::statistics::Estimate;
 use super::super::system::System;
@@ -67,6 +68,8 @@ fn colour(system: System) -> &'static str {
         System::CMemory => "#44aa77",
         System::CNoRetries => "#88ccaa",
         System::CNoMetrics => "#bbddcc",
+        System::Peer(Peer::Vector) => "#aa3377",
+        System::Peer(Peer::SyslogNg) => "#bb6699",
     }
 }
 
