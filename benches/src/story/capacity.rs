@@ -12,6 +12,8 @@ const STRIDE: f64 = 1.5;
 const HALVINGS: u32 = 3;
 /// A later search starts from the one before, and looks this far from it.
 const AGAIN: f64 = 1.2;
+/// How often a rate is tried at which the generator is late.
+const TRIES_MAX: usize = 3;
 /// What a system must keep to, beside losing nothing.
 const P99_MAX_MS: f64 = 50.0;
 const BACKLOG_MAX: Duration = Duration::from_millis(50);
@@ -25,11 +27,53 @@ pub(crate) struct Capacity {
     pub(crate) is_ours: bool,
 }
 
-/// Whether the system kept up.
+/// Searches for one system's limit.
+struct Search<'a> {
+    bench: &'a Bench<'a>,
+    system: System,
+    setting: &'a Setting,
+    /// Whether the last rate that was too much was so for the generator.
+    is_ours: bool,
+}
+
+impl Search<'_> {
+    /// Whether the system keeps up. A run whose generator was late says nothing, so it is made again.
+    fn sustains(&mut self, rate: f64) -> anyhow::Result<bool> {
+        for _ in 0..TRIES_MAX {
+            let setting = Setting {
+                rate,
+                ..*self.setting
+            };
+            let run = self.bench.run(self.system, &setting)?;
+            if run.is_valid() {
+                let is_sustained = is_sustained(&run);
+                self.is_ours &= is_sustained;
+                return Ok(is_sustained);
+            }
+        }
+        self.is_ours = true;
+        Ok(false)
+    }
+
+    /// Halves what lies between a rate that is sustained and one that is not.
+    fn bisect(mut self, (mut lower, mut upper): (f64, f64)) -> anyhow::Result<Capacity> {
+        for _ in 0..HALVINGS {
+            let rate = (lower * upper).sqrt();
+            match self.sustains(rate)? {
+                true => lower = rate,
+                false => upper = rate,
+            }
+        }
+        Ok(Capacity {
+            rate: lower,
+            is_ours: self.is_ours,
+        })
+    }
+}
+
 fn is_sustained(run: &Measured) -> bool {
     let counts = &run.counts;
-    run.is_valid()
-        && counts.lost + counts.wrong + counts.duplicate == 0
+    counts.lost + counts.wrong + counts.duplicate == 0
         && run.latency_ms(0.99) < P99_MAX_MS
         && run.backlog < BACKLOG_MAX
 }
@@ -44,27 +88,29 @@ pub(crate) fn find(
     setting: &Setting,
     guess: f64,
 ) -> anyhow::Result<Capacity> {
+    let mut search = Search {
+        bench,
+        system,
+        setting,
+        is_ours: false,
+    };
     let (mut sustained, mut refused, mut rate) = (None, None, guess);
-    let mut is_ours = false;
-    while let (None, _) | (_, None) = (sustained, refused) {
-        let run = bench.run(system, &Setting { rate, ..*setting })?;
-        if is_sustained(&run) {
-            sustained = Some(rate);
-            rate *= STRIDE;
-        } else {
-            is_ours = !run.is_valid();
-            refused = Some(rate);
-            rate /= STRIDE;
+    loop {
+        match search.sustains(rate)? {
+            true => sustained = Some(rate),
+            false => refused = Some(rate),
         }
-        if rate < RATE_MIN {
-            return Ok(Capacity {
-                rate: RATE_MIN,
-                is_ours,
-            });
+        match (sustained, refused) {
+            (Some(lower), Some(upper)) => return search.bisect((lower, upper)),
+            (Some(_), None) => rate *= STRIDE,
+            (None, _) if rate < RATE_MIN => break,
+            (None, _) => rate /= STRIDE,
         }
     }
-    let between = (sustained.unwrap_or(guess), refused.unwrap_or(guess));
-    bisect(bench, system, setting, between, is_ours)
+    Ok(Capacity {
+        rate: RATE_MIN,
+        is_ours: search.is_ours,
+    })
 }
 
 /// As [`find`], close to what was found before.
@@ -77,29 +123,11 @@ pub(crate) fn find_again(
     setting: &Setting,
     before: Capacity,
 ) -> anyhow::Result<Capacity> {
-    let between = (before.rate / AGAIN, before.rate * AGAIN);
-    bisect(bench, system, setting, between, before.is_ours)
-}
-
-fn bisect(
-    bench: &Bench<'_>,
-    system: System,
-    setting: &Setting,
-    (mut lower, mut upper): (f64, f64),
-    mut is_ours: bool,
-) -> anyhow::Result<Capacity> {
-    for _ in 0..HALVINGS {
-        let rate = (lower * upper).sqrt();
-        let run = bench.run(system, &Setting { rate, ..*setting })?;
-        if is_sustained(&run) {
-            lower = rate;
-        } else {
-            is_ours = !run.is_valid();
-            upper = rate;
-        }
-    }
-    Ok(Capacity {
-        rate: lower,
-        is_ours,
-    })
+    let search = Search {
+        bench,
+        system,
+        setting,
+        is_ours: before.is_ours,
+    };
+    search.bisect((before.rate / AGAIN, before.rate * AGAIN))
 }
