@@ -4,7 +4,7 @@
 //! before (`schedule`, `play`), writes each event to whoever is to have it (`source`, `feeder`, `frame`), and takes down
 //! what comes to the sinks (`receiver`, `ledger`). A system is a set of processes (`system`, `process`), whose handlers do
 //! the same work with the same code: the crate `veltrix-story-system`. `run` is one run, `capacity` finds the rate that a
-//! system sustains, `plan` says what is run, and `results`, `statistics` and `report` make of it what is read. The method
+//! system sustains, `plan` says what is run and `runner` does it, and `results`, `statistics` and `report` make of it what is read. The method
 //! in words: `docs/benchmarks.md`.
 
 mod capacity;
@@ -23,6 +23,7 @@ mod receiver;
 mod report;
 mod results;
 mod run;
+mod runner;
 mod schedule;
 mod setting;
 mod source;
@@ -42,11 +43,12 @@ use veltrix_story_system::expected_sum;
 
 use events::Events;
 use peer::PeerProgram;
-use plan::{Planner, Size};
+use plan::Planner;
 use programs::Programs;
 use report::Report;
 use results::Results;
 use run::{Bench, DEADLINE};
+use runner::{Runner, Size};
 use setting::Setting;
 use system::System;
 
@@ -136,12 +138,14 @@ fn compare(options: &Options, events: &Events, folder: PathBuf) -> anyhow::Resul
         folder,
     };
     let mut planner = Planner {
-        size: size(options),
-        systems: systems(options, &bench.programs)?,
-        bench: &bench,
+        runner: Runner {
+            size: size(options),
+            systems: systems(options, &bench.programs)?,
+            bench: &bench,
+            started: Instant::now(),
+            results: Results::default(),
+        },
         centre,
-        started: Instant::now(),
-        results: Results::default(),
     };
     if options.plants {
         planner.run_plants()?;
@@ -151,8 +155,8 @@ fn compare(options: &Options, events: &Events, folder: PathBuf) -> anyhow::Resul
         planner.run()?;
         planner.count_allocations(COUNTING_RATE)?;
     }
-    let minutes = planner.started.elapsed().as_secs_f64() / 60.0;
-    let results = planner.results;
+    let minutes = planner.runner.started.elapsed().as_secs_f64() / 60.0;
+    let results = planner.runner.results;
     results.write_raw(&options.out)?;
     Ok(Report::new(
         &results,
