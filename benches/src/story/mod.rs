@@ -4,11 +4,12 @@
 //! before (`schedule`, `play`), writes each event to whoever is to have it (`source`, `feeder`, `frame`), and takes down
 //! what comes to the sinks (`receiver`, `ledger`). A system is a set of processes (`system`, `process`), whose handlers do
 //! the same work with the same code: the crate `veltrix-story-system`. `run` is one run, `capacity` finds the rate that a
-//! system sustains, `plan` says what is run and `runner` does it, and `results`, `statistics` and `report` make of it what is read. The method
-//! in words: `docs/benchmarks.md`.
+//! system sustains, `plan` says what is run, `estimate` how long that takes, and `runner` does it; `results`, `statistics`
+//! and `report` make of it what is read. The method in words: `docs/benchmarks.md`.
 
 mod capacity;
 mod counting;
+mod estimate;
 mod events;
 mod feeder;
 mod figures;
@@ -33,34 +34,38 @@ mod usage;
 mod veltrix_config;
 mod wiring;
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
 use anyhow::Context;
+use rustix::time::{ClockId, clock_gettime};
 use veltrix_story_system::expected_sum;
 
+use estimate::PlanSize;
 use events::Events;
 use peer::PeerProgram;
-use plan::Planner;
+use plan::Step;
 use programs::Programs;
 use report::Report;
 use results::Results;
 use run::{Bench, DEADLINE};
-use runner::{Runner, Size};
+use runner::{Runner, Times};
 use setting::Setting;
 use system::System;
 
 /// The rounds by which the time of one is measured.
-const MEASURED_ROUNDS: u32 = 5_000_000;
-/// Events a second while allocations are counted, unless the systems sustain less.
-const COUNTING_RATE: f64 = 2_000.0;
+const MEASURED_ROUNDS: u32 = 1_000_000;
+const MEASUREMENTS: usize = 10;
+/// Real events, if they are there.
+const REAL_EVENTS: &str = "../shared/data/github-events.ndjson";
 
 /// Compare a decentralized system, message queues and Veltrix under the same load and the same faults.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A few minutes instead of many: one fan-out, fewer faults, two repeats.
+    /// Two minutes instead of many: one fan-out, fewer faults, everything once.
     #[arg(long)]
     quick: bool,
     /// The null test instead: A-tuned against itself.
@@ -72,13 +77,13 @@ pub(crate) struct Options {
     /// Events a second to take for what A-tuned sustains; left out, everybody's sustained rate is searched for.
     #[arg(long)]
     capacity: Option<f64>,
-    /// Events, one a line; left out, small shop events are made.
+    /// Events, one a line; left out, `../shared/data/github-events.ndjson`, or small shop events if that is not there.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Seconds of each run that are counted: 2, or 1 with --quick.
     #[arg(long)]
     seconds: Option<f64>,
-    /// How often each point is run, the systems in turn: 5, or 2 with --quick.
+    /// How often each point is run, the systems in turn: 5, or 1 with --quick.
     #[arg(long)]
     repeats: Option<usize>,
     /// Components that want each type of event, at the centre.
@@ -105,7 +110,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let events = Events::load(options.data.as_deref())?;
+    let real = Some(Path::new(REAL_EVENTS)).filter(|path| path.is_file());
+    let events = Events::load(options.data.as_deref().or(real))?;
     let folder = std::env::temp_dir().join(format!("veltrix-story-{}", std::process::id()));
     fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
     let compared = compare(options, &events, folder.clone());
@@ -126,7 +132,6 @@ fn compare(options: &Options, events: &Events, folder: PathBuf) -> anyhow::Resul
     let centre = Setting {
         fan_out: usize::from(options.fan_out),
         rounds: (options.work_us * 1e3 / round_ns()) as u32,
-        rate: COUNTING_RATE,
         warm_up: seconds(options) / 4.0,
         seconds: seconds(options),
         is_pinned: cores > 1,
@@ -137,26 +142,22 @@ fn compare(options: &Options, events: &Events, folder: PathBuf) -> anyhow::Resul
         events,
         folder,
     };
-    let mut planner = Planner {
-        runner: Runner {
-            size: size(options),
-            systems: systems(options, &bench.programs)?,
-            bench: &bench,
-            started: Instant::now(),
-            results: Results::default(),
-        },
-        centre,
+    let steps = steps(options, centre, &systems(options, &bench.programs)?);
+    let size = PlanSize::of(&steps, &centre, times(options), options.capacity.is_some());
+    eprintln!("{size}");
+    let mut runner = Runner {
+        bench: &bench,
+        times: times(options),
+        capacity: options.capacity,
+        tuned: BTreeMap::new(),
+        started: Instant::now(),
+        results: Results::default(),
     };
-    if options.plants {
-        planner.run_plants()?;
-    } else if options.null {
-        planner.run_null()?;
-    } else {
-        planner.run()?;
-        planner.count_allocations(COUNTING_RATE)?;
+    for step in &steps {
+        runner.carry_out(step)?;
     }
-    let minutes = planner.runner.started.elapsed().as_secs_f64() / 60.0;
-    let results = planner.runner.results;
+    let minutes = runner.started.elapsed().as_secs_f64() / 60.0;
+    let results = runner.results;
     results.write_raw(&options.out)?;
     Ok(Report::new(
         &results,
@@ -170,18 +171,35 @@ fn seconds(options: &Options) -> f64 {
         .unwrap_or(if options.quick { 1.0 } else { 2.0 })
 }
 
-fn size(options: &Options) -> Size {
-    let repeats = options.repeats.unwrap_or(if options.quick { 2 } else { 5 });
-    Size {
+fn times(options: &Options) -> Times {
+    let repeats = options.repeats.unwrap_or(if options.quick { 1 } else { 5 });
+    Times {
         repeats: repeats.max(1),
-        fan_outs: match options.quick {
-            true => vec![usize::from(options.fan_out)],
-            false => vec![1, 2, 4, 6],
-        },
-        capacity: options.capacity,
         searches: if options.quick { 1 } else { 3 },
-        is_full: !options.quick,
+        // Where only breakage matters, once is enough.
+        tries: if options.quick { 1 } else { 3 },
     }
+}
+
+/// What is to be run, of the systems that are there.
+fn steps(options: &Options, centre: Setting, systems: &[System]) -> Vec<Step> {
+    if options.plants {
+        return plan::plants(centre);
+    }
+    if options.null {
+        return plan::null(centre);
+    }
+    let is_peer = |system: &&System| matches!(system, System::Peer(_));
+    let peers: Vec<System> = systems.iter().filter(is_peer).copied().collect();
+    let mut steps = match options.quick {
+        true => plan::quick(centre, &peers),
+        false => plan::whole(centre, &peers),
+    };
+    for step in &mut steps {
+        step.systems_mut().retain(|system| systems.contains(system));
+    }
+    steps.retain_mut(|step| !step.systems_mut().is_empty());
+    steps
 }
 
 /// The systems that are asked for and that this machine can run.
@@ -213,11 +231,15 @@ fn systems(options: &Options, programs: &Programs) -> anyhow::Result<Vec<System>
         .collect())
 }
 
-/// How long one round of the handlers' work takes on this machine.
+/// How long one round of the handlers' work takes on this machine when nobody disturbs it.
 fn round_ns() -> f64 {
-    let start = Instant::now();
-    std::hint::black_box(expected_sum(b"", 0, MEASURED_ROUNDS));
-    start.elapsed().as_nanos() as f64 / f64::from(MEASURED_ROUNDS)
+    let measured = (0..MEASUREMENTS).map(|_| {
+        let start = clock_gettime(ClockId::ThreadCPUTime);
+        std::hint::black_box(expected_sum(b"", 0, MEASURED_ROUNDS));
+        let time = clock_gettime(ClockId::ThreadCPUTime) - start;
+        (time.tv_sec as f64 * 1e9 + time.tv_nsec as f64) / f64::from(MEASURED_ROUNDS)
+    });
+    measured.fold(f64::INFINITY, f64::min)
 }
 
 fn facts(
@@ -248,7 +270,7 @@ fn facts(
         ),
         format!(
             "{} repeats of {} s at each point; {minutes:.0} minutes in all; a `*` marks a point with runs in which the generator was late",
-            size(options).repeats,
+            times(options).repeats,
             seconds(options)
         ),
     ];

@@ -1,10 +1,8 @@
-//! What is run: one factor at a time from a stated centre, the repeats of all systems in turn.
+//! What is run, as data: one factor at a time from a stated centre. `runner` carries it out, `estimate` says how long it takes.
 
 use clap::ValueEnum;
 use veltrix_story_system::Plant;
 
-use super::counting;
-use super::runner::{GUESS, Runner};
 use super::schedule::Arrivals;
 use super::setting::{Fault, Setting};
 use super::system::System;
@@ -14,6 +12,8 @@ const LOADS: [f64; 4] = [0.3, 0.6, 0.9, 1.2];
 /// The load at which fan-outs are compared, and that at which everything else is.
 const HIGH: f64 = 0.9;
 const MIDDLE: f64 = 0.6;
+/// The load where each result is a request, which costs far more than a line.
+const OVER_HTTP: f64 = 0.1;
 /// Events a second of a system that has next to nothing to do.
 const IDLE_RATE: f64 = 200.0;
 /// How long handlers wait for a component downstream, where they do.
@@ -55,258 +55,330 @@ const ABLATIONS: [System; 4] = [
     System::CNoMetrics,
 ];
 
-/// Knows what is to be run.
-pub(crate) struct Planner<'a> {
-    pub(crate) runner: Runner<'a>,
-    pub(crate) centre: Setting,
+/// How many events a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Load {
+    /// This share of what A-tuned sustains with the same fan-out and work.
+    Share(f64),
+    Rate(f64),
 }
 
-impl Planner<'_> {
-    /// The whole comparison.
-    ///
-    /// # Errors
-    /// If a system breaks.
-    pub(crate) fn run(&mut self) -> anyhow::Result<()> {
-        for fan_out in self.runner.size.fan_outs.clone() {
-            self.at_fan_out(fan_out)?;
-        }
-        let middle = self.centre.rate * MIDDLE;
-        self.faults(middle)?;
-        if self.runner.size.is_full {
-            self.around_the_centre(middle)?;
-        }
-        self.peers()
-    }
+/// All repeats of one point of the plan, the systems in turn. Its setting's rate follows from the load.
+#[derive(Clone, Debug)]
+pub(crate) struct Point {
+    pub(crate) section: &'static str,
+    pub(crate) label: String,
+    pub(crate) load: Load,
+    pub(crate) setting: Setting,
+    pub(crate) systems: Vec<System>,
+}
 
-    /// The null test: the same system under two names.
-    ///
-    /// # Errors
-    /// If a system breaks.
-    pub(crate) fn run_null(&mut self) -> anyhow::Result<()> {
-        let rate = self
-            .runner
-            .search(System::ATuned, &self.centre.clone(), GUESS)?
-            .rate;
-        let systems = [System::ATuned, System::ATunedAgain];
-        self.runner.systems = systems.to_vec();
-        for share in [MIDDLE, HIGH] {
-            let setting = Setting {
-                rate: rate * share,
-                ..self.centre
-            };
-            self.runner
-                .cell("null test", &percent(share), setting, &systems)?;
-        }
-        Ok(())
-    }
+/// What is done next.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Search for what each system sustains.
+    Sustained {
+        label: String,
+        setting: Setting,
+        systems: Vec<System>,
+    },
+    Point(Point),
+    /// Count each system's allocations.
+    Allocations {
+        load: Load,
+        setting: Setting,
+        systems: Vec<System>,
+    },
+}
 
-    /// Allocations for each event of all systems, if this machine has what counts them.
-    ///
-    /// # Errors
-    /// If a system breaks.
-    pub(crate) fn count_allocations(&mut self, rate_max: f64) -> anyhow::Result<()> {
-        let Some(library) = counting::library() else {
-            self.runner
-                .progress("allocations are not counted: there is no libmemusage.so");
-            return Ok(());
+impl Step {
+    pub(crate) fn systems_mut(&mut self) -> &mut Vec<System> {
+        match self {
+            Self::Point(Point { systems, .. })
+            | Self::Sustained { systems, .. }
+            | Self::Allocations { systems, .. } => systems,
+        }
+    }
+}
+
+/// The whole comparison, beside `peers` that handlers which pass events on are compared with.
+pub(crate) fn whole(centre: Setting, peers: &[System]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for fan_out in [1, 2, 4, 6] {
+        at_fan_out(centre, fan_out, &mut steps);
+    }
+    steps.extend(
+        LOADS
+            .into_iter()
+            .filter(|share| *share != HIGH)
+            .map(|share| point("load", percent(share), Load::Share(share), centre, &MAIN)),
+    );
+    for fault in Fault::ALL {
+        let systems = match fault {
+            Fault::Together | Fault::KillComponent | Fault::KillCentre => &WITH_ALL_KINDS[..],
+            _ => &FEW[..],
         };
-        let systems = if self.runner.size.is_full {
-            &WITH_ALL_KINDS[..]
-        } else {
-            &FEW[..]
-        };
+        steps.push(at_fault(centre, fault, systems));
+    }
+    around_the_centre(centre, &mut steps);
+    beside_peers(centre, peers, &mut steps);
+    steps.push(allocations(centre, &WITH_ALL_KINDS));
+    steps
+}
+
+/// Only what shows that all of it works.
+pub(crate) fn quick(centre: Setting, peers: &[System]) -> Vec<Step> {
+    let label = fan_out_label(centre.fan_out);
+    let mut steps = vec![
+        Step::Sustained {
+            label: label.clone(),
+            setting: centre,
+            systems: vec![System::ATuned, System::CMemory, System::C],
+        },
+        point(AT_FAN_OUTS, label, Load::Share(HIGH), centre, &System::ALL),
+    ];
+    for fault in [Fault::Together, Fault::KillComponent, Fault::KillCentre] {
+        steps.push(at_fault(centre, fault, &FEW));
+    }
+    beside_peers(centre, peers, &mut steps);
+    steps.push(allocations(centre, &FEW));
+    steps
+}
+
+/// The null test: the same system under two names.
+pub(crate) fn null(centre: Setting) -> Vec<Step> {
+    let systems = [System::ATuned, System::ATunedAgain];
+    let mut steps = vec![Step::Sustained {
+        label: fan_out_label(centre.fan_out),
+        setting: centre,
+        systems: systems.to_vec(),
+    }];
+    for share in [MIDDLE, HIGH] {
+        let load = Load::Share(share);
+        steps.push(point(NULL, percent(share), load, centre, &systems));
+    }
+    steps
+}
+
+/// The metrics' test: A-tuned with each planted fault.
+pub(crate) fn plants(centre: Setting) -> Vec<Step> {
+    let planted = |plant: &Plant| {
         let setting = Setting {
-            rate: (self.centre.rate * MIDDLE).min(rate_max),
-            ..self.centre
-        };
-        for system in self.runner.asked(systems) {
-            self.runner
-                .progress(&format!("allocations: {}", system.name()));
-            let count = counting::per_event(self.runner.bench, system, &setting, &library)?;
-            self.runner.results.allocations.insert(system, count);
-        }
-        Ok(())
-    }
-
-    /// The metrics' test: A-tuned with each planted fault.
-    ///
-    /// # Errors
-    /// If a system breaks.
-    pub(crate) fn run_plants(&mut self) -> anyhow::Result<()> {
-        for plant in Plant::value_variants() {
-            let setting = Setting {
-                rate: PLANTS_RATE,
-                plant: *plant,
-                ..self.centre
-            };
-            self.runner
-                .cell("planted", &format!("{plant:?}"), setting, &[System::ATuned])?;
-        }
-        Ok(())
-    }
-
-    fn at_fan_out(&mut self, fan_out: usize) -> anyhow::Result<()> {
-        let is_centre = fan_out == self.centre.fan_out;
-        let setting = Setting {
-            fan_out,
-            ..self.centre
-        };
-        let label = format!("fan-out {fan_out}");
-        let systems = if is_centre {
-            &WITH_ALL_KINDS[..]
-        } else {
-            &MAIN[..]
-        };
-        let searched = if self.runner.size.is_full {
-            systems
-        } else {
-            &FEW[..]
-        };
-        let rate = self.runner.sustained(&label, &setting, searched)?;
-        let at = |share: f64| Setting {
-            rate: rate * share,
-            ..setting
-        };
-        self.runner
-            .cell("fan-out, at 90 %", &label, at(HIGH), systems)?;
-        if !is_centre {
-            return Ok(());
-        }
-        self.centre.rate = rate;
-        for share in LOADS.into_iter().filter(|share| *share != HIGH) {
-            if self.runner.size.is_full {
-                self.runner
-                    .cell("load", &percent(share), at(share), &MAIN)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn faults(&mut self, rate: f64) -> anyhow::Result<()> {
-        for fault in Fault::ALL {
-            let is_alone = !matches!(
-                fault,
-                Fault::Together | Fault::KillComponent | Fault::KillCentre
-            );
-            if is_alone && !self.runner.size.is_full {
-                continue;
-            }
-            let setting = Setting {
-                // A request for each result costs far more than a line.
-                rate: if fault.is_over_http() {
-                    rate / 6.0
-                } else {
-                    rate
-                },
-                fault,
-                ..self.centre
-            };
-            let mut systems = match fault {
-                _ if is_alone || !self.runner.size.is_full => FEW.to_vec(),
-                _ => WITH_ALL_KINDS.to_vec(),
-            };
-            systems.retain(|system| fault != Fault::KillCentre || system.has_centre());
-            self.runner
-                .cell("fault, at 60 %", fault.name(), setting, &systems)?;
-        }
-        Ok(())
-    }
-
-    /// Peers beside Veltrix, where handlers pass events on: routing, a slow sink, a kill.
-    fn peers(&mut self) -> anyhow::Result<()> {
-        let is_peer = |system: &System| matches!(system, System::Peer(_));
-        let peers: Vec<System> = self
-            .runner
-            .systems
-            .iter()
-            .copied()
-            .filter(is_peer)
-            .collect();
-        if peers.is_empty() {
-            return Ok(());
-        }
-        let systems = [&[System::CMemory, System::C], &peers[..]].concat();
-        let setting = Setting {
-            is_passing: true,
-            ..self.centre
-        };
-        for fan_out in [1, setting.fan_out] {
-            let setting = Setting { fan_out, ..setting };
-            self.runner.sustained(
-                &format!("passing on, fan-out {fan_out}"),
-                &setting,
-                &systems,
-            )?;
-        }
-        let setting = Setting {
-            rate: PEERS_RATE,
-            ..setting
-        };
-        for fault in [Fault::None, Fault::SlowSink, Fault::KillCentre] {
-            let setting = Setting { fault, ..setting };
-            self.runner
-                .cell("peers, 2,000 events/s", fault.name(), setting, &systems)?;
-        }
-        Ok(())
-    }
-
-    fn around_the_centre(&mut self, rate: f64) -> anyhow::Result<()> {
-        let centre = Setting {
-            rate,
-            ..self.centre
-        };
-        let bursts = Setting {
-            arrivals: Arrivals::Bursts,
+            plant: *plant,
             ..centre
         };
-        self.runner
-            .cell("other, at 60 %", "bursts", bursts, &MAIN)?;
-        let unpinned = Setting {
-            is_pinned: false,
+        let label = format!("{plant:?}");
+        point(
+            "planted",
+            label,
+            Load::Rate(PLANTS_RATE),
+            setting,
+            &[System::ATuned],
+        )
+    };
+    Plant::value_variants().iter().map(planted).collect()
+}
+
+/// Sections that conclusions are drawn from.
+pub(crate) const AT_FAN_OUTS: &str = "fan-out, at 90 %";
+pub(crate) const FAULTS: &str = "fault, at 60 %";
+pub(crate) const NULL: &str = "null test";
+const AROUND: &str = "other, at 60 %";
+const IDLE: &str = "idle, 200 events/s";
+
+fn point(
+    section: &'static str,
+    label: impl Into<String>,
+    load: Load,
+    setting: Setting,
+    systems: &[System],
+) -> Step {
+    Step::Point(Point {
+        section,
+        label: label.into(),
+        load,
+        setting,
+        systems: systems.to_vec(),
+    })
+}
+
+fn fan_out_label(fan_out: usize) -> String {
+    format!("fan-out {fan_out}")
+}
+
+fn at_fan_out(centre: Setting, fan_out: usize, steps: &mut Vec<Step>) {
+    let setting = Setting { fan_out, ..centre };
+    let systems = match fan_out == centre.fan_out {
+        true => &WITH_ALL_KINDS[..],
+        false => &MAIN[..],
+    };
+    let label = fan_out_label(fan_out);
+    steps.push(Step::Sustained {
+        label: label.clone(),
+        setting,
+        systems: systems.to_vec(),
+    });
+    steps.push(point(
+        AT_FAN_OUTS,
+        label,
+        Load::Share(HIGH),
+        setting,
+        systems,
+    ));
+}
+
+fn at_fault(centre: Setting, fault: Fault, systems: &[System]) -> Step {
+    let setting = Setting { fault, ..centre };
+    let load = Load::Share(match fault.is_over_http() {
+        true => OVER_HTTP,
+        false => MIDDLE,
+    });
+    let mut systems = systems.to_vec();
+    systems.retain(|system| fault != Fault::KillCentre || system.has_centre());
+    point(FAULTS, fault.name(), load, setting, &systems)
+}
+
+fn around_the_centre(centre: Setting, steps: &mut Vec<Step>) {
+    let middle = Load::Share(MIDDLE);
+    let bursts = Setting {
+        arrivals: Arrivals::Bursts,
+        ..centre
+    };
+    let unpinned = Setting {
+        is_pinned: false,
+        ..centre
+    };
+    steps.push(point(AROUND, "bursts", middle, bursts, &MAIN));
+    steps.push(point(AROUND, "two cores", middle, unpinned, &MAIN));
+    let rounds = centre.rounds;
+    for (label, rounds, wait_us) in [
+        ("no work", 0, 0),
+        ("10 x the work", rounds * 10, 0),
+        ("waiting 1 ms", 0, WAIT_US),
+        ("work and waiting 1 ms", rounds, WAIT_US),
+    ] {
+        let setting = Setting {
+            rounds,
+            wait_us,
             ..centre
         };
-        self.runner
-            .cell("other, at 60 %", "two cores", unpinned, &MAIN)?;
-        let rounds = self.centre.rounds;
-        for (label, rounds, wait_us) in [
-            ("no work", 0, 0),
-            ("10 x the work", rounds * 10, 0),
-            ("waiting 1 ms", 0, WAIT_US),
-            ("work and waiting 1 ms", rounds, WAIT_US),
-        ] {
-            let setting = Setting {
-                rounds,
-                wait_us,
-                ..self.centre
-            };
-            let rate = self
-                .runner
-                .search(System::ATuned, &setting, self.centre.rate)?
-                .rate;
-            let setting = Setting {
-                rate: rate * MIDDLE,
-                ..setting
-            };
-            self.runner.cell("other, at 60 %", label, setting, &MAIN)?;
-        }
-        let idle = Setting {
-            rate: IDLE_RATE,
-            ..centre
-        };
-        self.runner
-            .cell("idle, 200 events/s", "idle", idle, &MAIN)?;
-        let alone = Setting { fan_out: 1, ..idle };
-        self.runner
-            .cell("idle, 200 events/s", "idle, fan-out 1", alone, &MAIN)?;
-        let high = Setting {
-            rate: rate / MIDDLE * HIGH,
-            ..centre
-        };
-        self.runner
-            .cell("ablation, at 90 %", "ablation", high, &ABLATIONS)
+        steps.push(point(AROUND, label, middle, setting, &MAIN));
+    }
+    let alone = Setting {
+        fan_out: 1,
+        ..centre
+    };
+    let idle = Load::Rate(IDLE_RATE);
+    steps.push(point(IDLE, "idle", idle, centre, &MAIN));
+    steps.push(point(IDLE, "idle, fan-out 1", idle, alone, &MAIN));
+    let high = Load::Share(HIGH);
+    steps.push(point(
+        "ablation, at 90 %",
+        "ablation",
+        high,
+        centre,
+        &ABLATIONS,
+    ));
+}
+
+/// Peers beside Veltrix, where handlers pass events on: routing, a slow sink, a kill.
+fn beside_peers(centre: Setting, peers: &[System], steps: &mut Vec<Step>) {
+    if peers.is_empty() {
+        return;
+    }
+    let systems = [&[System::CMemory, System::C], peers].concat();
+    let passing = Setting {
+        is_passing: true,
+        ..centre
+    };
+    for fan_out in [1, centre.fan_out] {
+        steps.push(Step::Sustained {
+            label: format!("passing on, fan-out {fan_out}"),
+            setting: Setting { fan_out, ..passing },
+            systems: systems.clone(),
+        });
+    }
+    for fault in [Fault::None, Fault::SlowSink, Fault::KillCentre] {
+        let setting = Setting { fault, ..passing };
+        let load = Load::Rate(PEERS_RATE);
+        steps.push(point(
+            "peers, 2,000 events/s",
+            fault.name(),
+            load,
+            setting,
+            &systems,
+        ));
+    }
+}
+
+fn allocations(centre: Setting, systems: &[System]) -> Step {
+    Step::Allocations {
+        load: Load::Share(MIDDLE),
+        setting: centre,
+        systems: systems.to_vec(),
     }
 }
 
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn centre() -> Setting {
+        Setting {
+            fan_out: 4,
+            rounds: 10,
+            is_pinned: true,
+            ..Setting::of_one_round()
+        }
+    }
+
+    /// How many factors of a point are not the centre's. What handlers do is one of them.
+    fn factors_changed(point: &Point) -> usize {
+        let (setting, centre) = (&point.setting, centre());
+        let changes = [
+            setting.fan_out != centre.fan_out,
+            (setting.rounds, setting.wait_us) != (centre.rounds, centre.wait_us),
+            setting.arrivals != centre.arrivals,
+            setting.fault != centre.fault,
+            setting.is_pinned != centre.is_pinned,
+            !matches!(point.load, Load::Share(MIDDLE | HIGH)) && !setting.fault.is_over_http(),
+        ];
+        changes.into_iter().filter(|is_changed| *is_changed).count()
+    }
+
+    #[test]
+    fn one_factor_at_a_time_is_varied_but_for_the_idle_system_with_one_component() {
+        let steps = whole(centre(), &[]);
+        let points = steps.iter().filter_map(|step| match step {
+            Step::Point(point) => Some(point),
+            _ => None,
+        });
+        let mut count = 0;
+        for point in points {
+            let most = if point.label == "idle, fan-out 1" {
+                2
+            } else {
+                1
+            };
+            assert!(factors_changed(point) <= most, "{point:?}");
+            assert!(point.systems.len() > 1, "{point:?}");
+            count += 1;
+        }
+        assert_eq!(count, 4 + 3 + 8 + 9);
+    }
+
+    #[test]
+    fn peers_stand_only_beside_veltrix() {
+        let peer = System::Peer(crate::story::peer::Peer::Vector);
+        let mut steps = quick(centre(), &[peer]);
+        let with_peer = steps
+            .iter_mut()
+            .map(Step::systems_mut)
+            .filter(|systems| systems.contains(&peer));
+        assert!(with_peer.map(|systems| systems.len()).eq([3; 5]));
+    }
 }

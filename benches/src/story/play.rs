@@ -23,8 +23,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_millis(100);
 /// Events that are sent before sinks are looked at again.
 const EVENTS_AT_A_TIME: usize = 64;
-/// A system that delivers nothing for so long, once everything is sent, is done.
-const QUIET: Duration = Duration::from_millis(1_500);
+/// A system that delivers nothing for so long, once everything is sent, is done. JetStream waits for 2 s before it sends again.
+const QUIET: Duration = Duration::from_secs(3);
 /// Time for what is under way once everything is sent.
 const LINGER_MAX: Duration = Duration::from_secs(8);
 

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use super::figures::Figure;
+use super::plan;
 use super::results::Results;
 
 pub(crate) use docs::write as write_docs;
@@ -37,12 +38,12 @@ impl Report {
         tables.extend(table::allocations(results));
         let plots = [
             plot::sustained(results),
-            plot::section(results, "fan-out, at 90 %", Figure::P50Ms),
-            plot::section(results, "fan-out, at 90 %", Figure::P99Ms),
-            plot::section(results, "fan-out, at 90 %", Figure::CpuSecondsPerMillion),
+            plot::section(results, plan::AT_FAN_OUTS, Figure::P50Ms),
+            plot::section(results, plan::AT_FAN_OUTS, Figure::P99Ms),
+            plot::section(results, plan::AT_FAN_OUTS, Figure::CpuSecondsPerMillion),
             plot::section(results, "load", Figure::P50Ms),
             plot::section(results, "load", Figure::P99Ms),
-            plot::section(results, "fault, at 60 %", Figure::ErrorsPercent),
+            plot::section(results, plan::FAULTS, Figure::ErrorsPercent),
         ];
         Self {
             facts,

@@ -17,7 +17,7 @@ use super::system::System;
 /// All runs at one point of the plan.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
-    pub(crate) section: String,
+    pub(crate) section: &'static str,
     pub(crate) label: String,
     pub(crate) setting: Setting,
     pub(crate) runs: BTreeMap<System, Vec<Measured>>,
@@ -78,13 +78,11 @@ impl Results {
     }
 
     /// The names of all sections, in order.
-    pub(crate) fn sections(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
+    pub(crate) fn sections(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
         for cell in &self.cells {
-            if names.last() != Some(&cell.section.as_str())
-                && !names.contains(&cell.section.as_str())
-            {
-                names.push(&cell.section);
+            if !names.contains(&cell.section) {
+                names.push(cell.section);
             }
         }
         names

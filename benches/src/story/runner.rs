@@ -4,137 +4,140 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::capacity::{Capacity, find, find_again};
+use super::counting;
+use super::plan::{Load, Point, Step};
 use super::results::{Cell, Results, Sustained};
 use super::run::{Bench, Measured};
-use super::setting::Setting;
+use super::setting::{Setting, Workload};
 use super::statistics::median;
 use super::system::System;
 
 /// Where the first search for a capacity starts.
-pub(crate) const GUESS: f64 = 10_000.0;
-/// A run whose generator was late is made again so often.
-const TRIES_MAX: usize = 3;
+const GUESS: f64 = 10_000.0;
+/// A search needs many runs, so they are shorter.
+pub(crate) const SEARCHED_SHARE: f64 = 0.6;
 
-/// How much is run.
-#[derive(Clone, Debug)]
-pub(crate) struct Size {
+/// How often things are run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// At each point.
     pub(crate) repeats: usize,
-    pub(crate) fan_outs: Vec<usize>,
-    /// What A-tuned is taken to sustain, if nobody shall search for it.
-    pub(crate) capacity: Option<f64>,
-    /// How often capacities are searched for.
+    /// Searches for what a system sustains.
     pub(crate) searches: usize,
-    /// Everything, or only what shows that all works.
-    pub(crate) is_full: bool,
+    /// A run whose generator was late is made so often.
+    pub(crate) tries: usize,
 }
 
 /// Runs systems, and keeps what they showed.
 pub(crate) struct Runner<'a> {
     pub(crate) bench: &'a Bench<'a>,
-    pub(crate) size: Size,
-    /// Runs only these.
-    pub(crate) systems: Vec<System>,
+    pub(crate) times: Times,
+    /// What A-tuned is taken to sustain, if nobody shall search for it.
+    pub(crate) capacity: Option<f64>,
+    /// What A-tuned sustains, as far as it is known.
+    pub(crate) tuned: BTreeMap<Workload, f64>,
     pub(crate) started: Instant,
     pub(crate) results: Results,
 }
 
 impl Runner<'_> {
-    /// What each system sustains; gives A-tuned's rate.
+    /// Carries out one step.
     ///
     /// # Errors
     /// If a system breaks.
-    pub(crate) fn sustained(
+    pub(crate) fn carry_out(&mut self, step: &Step) -> anyhow::Result<()> {
+        match step {
+            Step::Sustained {
+                label,
+                setting,
+                systems,
+            } => self.sustained(label, setting, systems),
+            Step::Point(point) => self.point(point),
+            Step::Allocations {
+                load,
+                setting,
+                systems,
+            } => self.allocations(*load, setting, systems),
+        }
+    }
+
+    /// The setting with the rate that the load comes to.
+    fn loaded(&mut self, load: Load, setting: &Setting) -> anyhow::Result<Setting> {
+        let rate = match load {
+            Load::Rate(rate) => rate,
+            Load::Share(share) => share * self.tuned(setting)?,
+        };
+        Ok(Setting { rate, ..*setting })
+    }
+
+    /// What A-tuned sustains, which is searched for if it is not known.
+    fn tuned(&mut self, setting: &Setting) -> anyhow::Result<f64> {
+        if let Some(rate) = self.capacity {
+            return Ok(rate);
+        }
+        let workload = setting.workload();
+        if let Some(rate) = self.tuned.get(&workload) {
+            return Ok(*rate);
+        }
+        let rate = self.search(System::ATuned, setting, GUESS)?.rate;
+        self.tuned.insert(workload, rate);
+        Ok(rate)
+    }
+
+    fn sustained(
         &mut self,
         label: &str,
         setting: &Setting,
         systems: &[System],
-    ) -> anyhow::Result<f64> {
-        if let Some(rate) = self.size.capacity {
-            return Ok(rate);
+    ) -> anyhow::Result<()> {
+        if self.capacity.is_some() {
+            return Ok(());
         }
         let mut found = BTreeMap::<System, Vec<Capacity>>::new();
-        let mut guess = GUESS;
-        // A-tuned is the measure of all, whether it is asked for or not.
-        let is_searched =
-            |system: &System| *system == System::ATuned || self.systems.contains(system);
-        for system in systems.iter().copied().filter(is_searched) {
+        let known = self.tuned.get(&setting.workload());
+        let mut guess = known.copied().unwrap_or(GUESS);
+        for system in systems.iter().copied() {
             let capacity = self.search(system, setting, guess)?;
             if system == System::ATuned {
                 guess = capacity.rate;
             }
             found.insert(system, vec![capacity]);
         }
-        for _ in 1..self.size.searches {
+        for _ in 1..self.times.searches {
             for (system, capacities) in &mut found {
                 self.progress(&format!("sustained rate, {label}: {}", system.name()));
-                let setting = self.searched(setting);
+                let setting = searched(setting);
                 capacities.push(find_again(self.bench, *system, &setting, capacities[0])?);
             }
         }
-        let tuned = found.get(&System::ATuned).into_iter().flatten();
-        let rates: Vec<f64> = tuned.map(|capacity| capacity.rate).collect();
+        if let Some(capacities) = found.get(&System::ATuned) {
+            let rates = capacities.iter().map(|capacity| capacity.rate);
+            self.tuned
+                .insert(setting.workload(), median(rates.collect()));
+        }
         self.results.sustained.push(Sustained {
             label: label.to_owned(),
             found,
         });
-        Ok(if rates.is_empty() {
-            GUESS
-        } else {
-            median(rates)
-        })
+        Ok(())
     }
 
-    /// What one system sustains.
-    ///
-    /// # Errors
-    /// If the system breaks.
-    pub(crate) fn search(
-        &self,
-        system: System,
-        setting: &Setting,
-        guess: f64,
-    ) -> anyhow::Result<Capacity> {
-        if let Some(rate) = self.size.capacity {
-            return Ok(Capacity {
-                rate,
-                is_ours: false,
-            });
-        }
+    fn search(&self, system: System, setting: &Setting, guess: f64) -> anyhow::Result<Capacity> {
         self.progress(&format!("sustained rate: {}", system.name()));
-        find(self.bench, system, &self.searched(setting), guess)
+        find(self.bench, system, &searched(setting), guess)
     }
 
-    /// A search needs many runs, so they are shorter.
-    fn searched(&self, setting: &Setting) -> Setting {
-        Setting {
-            seconds: setting.seconds * 0.6,
-            warm_up: setting.warm_up * 0.6,
-            ..*setting
-        }
-    }
-
-    /// Those of `systems` that are asked for.
-    pub(crate) fn asked(&self, systems: &[System]) -> Vec<System> {
-        let asked = systems
-            .iter()
-            .filter(|system| self.systems.contains(system));
-        asked.copied().collect()
-    }
-
-    /// All repeats of one point of the plan.
-    ///
-    /// # Errors
-    /// If a system breaks.
-    pub(crate) fn cell(
-        &mut self,
-        section: &str,
-        label: &str,
-        setting: Setting,
-        systems: &[System],
-    ) -> anyhow::Result<()> {
-        let systems = self.asked(systems);
+    fn point(&mut self, point: &Point) -> anyhow::Result<()> {
+        let Point {
+            section,
+            label,
+            load,
+            setting,
+            systems,
+        } = point;
+        let setting = self.loaded(*load, setting)?;
         let mut runs = BTreeMap::<System, Vec<Measured>>::new();
-        for repeat in 0..self.size.repeats {
+        for repeat in 0..self.times.repeats {
             // Each repeat begins with another system, so that none is always the one after a pause.
             for index in 0..systems.len() {
                 let system = systems[(index + repeat) % systems.len()];
@@ -142,7 +145,7 @@ impl Runner<'_> {
                     "{section}, {label}: {} ({} of {})",
                     system.name(),
                     repeat + 1,
-                    self.size.repeats
+                    self.times.repeats
                 ));
                 let setting = Setting {
                     seed: setting.seed + repeat as u64,
@@ -154,8 +157,8 @@ impl Runner<'_> {
             }
         }
         self.results.cells.push(Cell {
-            section: section.to_owned(),
-            label: label.to_owned(),
+            section,
+            label: label.clone(),
             setting,
             runs,
         });
@@ -165,9 +168,7 @@ impl Runner<'_> {
     /// A run whose generator kept its schedule, or after some tries the one that came closest.
     fn valid_run(&self, system: System, setting: &Setting) -> anyhow::Result<Measured> {
         let mut best = self.bench.run(system, setting)?;
-        // Where only breakage matters, once is enough.
-        let tries = if self.size.is_full { TRIES_MAX } else { 1 };
-        for _ in 1..tries {
+        for _ in 1..self.times.tries {
             if best.is_valid() {
                 break;
             }
@@ -179,8 +180,36 @@ impl Runner<'_> {
         Ok(best)
     }
 
+    /// Allocations for each event, if this machine has what counts them.
+    fn allocations(
+        &mut self,
+        load: Load,
+        setting: &Setting,
+        systems: &[System],
+    ) -> anyhow::Result<()> {
+        let Some(library) = counting::library() else {
+            self.progress("allocations are not counted: there is no libmemusage.so");
+            return Ok(());
+        };
+        let setting = self.loaded(load, setting)?;
+        for system in systems.iter().copied() {
+            self.progress(&format!("allocations: {}", system.name()));
+            let count = counting::per_event(self.bench, system, &setting, &library)?;
+            self.results.allocations.insert(system, count);
+        }
+        Ok(())
+    }
+
     pub(crate) fn progress(&self, what: &str) {
         let seconds = self.started.elapsed().as_secs();
         eprintln!("{:>3}:{:02}  {what}", seconds / 60, seconds % 60);
+    }
+}
+
+fn searched(setting: &Setting) -> Setting {
+    Setting {
+        seconds: setting.seconds * SEARCHED_SHARE,
+        warm_up: setting.warm_up * SEARCHED_SHARE,
+        ..*setting
     }
 }

@@ -46,7 +46,7 @@ impl Fault {
             Self::SlowSink => "a sink stops for a third",
             Self::Unavailable => "503 for a third, over HTTP",
             Self::Panics => "0.1 % panics",
-            Self::Together => "these four together",
+            Self::Together => "errors, malformed, a slow sink, panics",
             Self::KillComponent => "kill -9 of a component",
             Self::KillCentre => "kill -9 of the centre",
         }
@@ -108,7 +108,25 @@ pub(crate) struct Setting {
     pub(crate) seed: u64,
 }
 
+/// What A-tuned's capacity depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Workload {
+    is_passing: bool,
+    fan_out: usize,
+    rounds: u32,
+    wait_us: u64,
+}
+
 impl Setting {
+    pub(crate) fn workload(&self) -> Workload {
+        Workload {
+            is_passing: self.is_passing,
+            fan_out: self.fan_out,
+            rounds: self.rounds,
+            wait_us: self.wait_us,
+        }
+    }
+
     /// The least of everything; what matters is to be set.
     pub(crate) fn of_one_round() -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! What the figures say, in sentences: the goals of the comparison, and every point at which Veltrix is the worse one.
 
 use super::super::figures::Figure;
+use super::super::plan;
 use super::super::results::{Cell, Results};
 use super::super::statistics::mean_ratio;
 use super::super::system::System;
@@ -33,12 +34,49 @@ pub(super) fn of(results: &Results) -> Vec<String> {
     for (ours, theirs) in PAIRS {
         losses(results, ours, theirs, &mut lines);
     }
+    lines.extend(null(results));
     lines
+}
+
+/// What the null test found, if it was made: how many intervals of the same system under two names overlap.
+fn null(results: &Results) -> Option<String> {
+    let pair = |cell: &Cell, figure: Figure| {
+        let again = cell.estimate(System::ATunedAgain, figure)?;
+        Some((cell.estimate(System::ATuned, figure)?, again))
+    };
+    let mut pairs = Vec::new();
+    for cell in results.section(plan::NULL) {
+        let figures = Figure::ALL.into_iter();
+        pairs.extend(figures.filter_map(|figure| {
+            let (first, again) = pair(cell, figure)?;
+            Some((format!("{} at {}", figure.name(), cell.label), first, again))
+        }));
+    }
+    for found in &results.sustained {
+        let again = found.estimate(System::ATunedAgain);
+        if let (Some(first), Some(again)) = (found.estimate(System::ATuned), again) {
+            pairs.push(("sustained rate".to_owned(), first, again));
+        }
+    }
+    let differing: Vec<&str> = pairs
+        .iter()
+        .filter(|(_, first, again)| first.is_above(again) || again.is_above(first))
+        .map(|(name, _, _)| name.as_str())
+        .collect();
+    (!pairs.is_empty()).then(|| {
+        let overlapping = pairs.len() - differing.len();
+        let but = match differing.is_empty() {
+            true => String::new(),
+            false => format!("; not {}", differing.join(", ")),
+        };
+        let count = pairs.len();
+        format!("null test: the intervals of {overlapping} of {count} figures overlap{but}")
+    })
 }
 
 fn goals(results: &Results, system: System, lines: &mut Vec<String>) {
     let name = format!("{} against A-tuned", system.name());
-    let fan_outs: Vec<&Cell> = results.section("fan-out, at 90 %").collect();
+    let fan_outs: Vec<&Cell> = results.section(plan::AT_FAN_OUTS).collect();
     for (figure, goal) in GOALS {
         let ratios: Vec<f64> = fan_outs
             .iter()
@@ -70,7 +108,7 @@ fn goals(results: &Results, system: System, lines: &mut Vec<String>) {
             mean >= SUSTAINED_GOAL,
         ));
     }
-    for cell in results.section("fault, at 60 %") {
+    for cell in results.section(plan::FAULTS) {
         if let Some(ratio) = ratio(cell, system, Figure::ErrorsPercent) {
             lines.push(goal_line(
                 &name,

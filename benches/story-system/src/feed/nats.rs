@@ -14,8 +14,9 @@ use super::{CHUNK_BYTES, ComponentOptions};
 const WAITING_MESSAGES: usize = 65_536;
 /// Messages that JetStream hands out at a time.
 const PULLED_MESSAGES: usize = 1_000;
-/// How long JetStream waits for an acknowledgement before it sends a message again.
-const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
+/// How long JetStream waits for an acknowledgement before it sends a message again: long for a component that works, and
+/// short beside its default of 30 s, so that one that was killed goes on soon.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
 
 async fn client(options: &ComponentOptions) -> anyhow::Result<Client> {
     let connect = ConnectOptions::new().subscription_capacity(WAITING_MESSAGES);
