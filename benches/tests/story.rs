@@ -71,10 +71,22 @@ fn every_system_meets_load_and_faults() {
 }
 
 #[test]
+fn the_null_test_says_how_many_intervals_of_a_system_and_itself_overlap() {
+    let (out, rows) = story(&["--null", "--seconds", "0.2", "--capacity", "200"]);
+    let systems: Vec<&str> = rows.iter().map(|row| row["system"].as_str()).collect();
+    assert_eq!(systems, ["A-tuned", "A-tuned-again"].repeat(2));
+    let report = std::fs::read_to_string(out.path().join("report.html")).unwrap();
+    // Nobody is killed, so recovery is not among them.
+    assert!(report.contains("of 18 figures overlap"), "{report}");
+}
+
+#[test]
 fn what_is_planted_shows_in_its_column_and_in_no_other() {
-    // 2 ms burnt and 512 KiB leaked for each event: far more than the rest, whatever else the machine does.
+    // Some 2 ms burnt and 128 KiB leaked by each of four components for each event, of which the last ones may not be
+    // burnt yet when the run ends. What is asked for is half of that, beyond what is so without a plant.
     let (_out, rows) = story(&["--plants", "--seconds", "0.6"]);
     assert_eq!(rows.len(), 7);
+    let clean = rows.iter().find(|row| row["label"] == "None").unwrap();
     for row in &rows {
         let planted = row["label"].as_str();
         let is = |column: &str, found: bool, plant: &str| {
@@ -90,12 +102,13 @@ fn what_is_planted_shows_in_its_column_and_in_no_other() {
             assert!(share(column) < 0.3, "{column}: {row:?}");
         }
         is("p50 ms", number(row, "p50 ms") >= 500.0, "Delay");
-        is(
-            "CPU s/M",
-            number(row, "CPU s/M") >= 4.0 * 2_000.0,
-            "BusyLoop",
-        );
-        is("PSS MiB", number(row, "PSS MiB") >= 50.0, "Leak");
-        is("VmHWM MiB", number(row, "VmHWM MiB") >= 100.0, "Leak");
+        for (column, least, plant) in [
+            ("CPU s/M", 4_000.0, "BusyLoop"),
+            ("PSS MiB", 7.0, "Leak"),
+            ("VmHWM MiB", 7.0, "Leak"),
+        ] {
+            let more = number(row, column) - number(clean, column);
+            is(column, more >= least, plant);
+        }
     }
 }

@@ -38,7 +38,7 @@ impl PlanSize {
                     if is_given {
                         continue;
                     }
-                    let again = RUNS_OF_ANOTHER_SEARCH * (times.searches - 1);
+                    let again = RUNS_OF_ANOTHER_SEARCH * (times.repeats - 1);
                     searching += systems.len() * (RUNS_OF_A_FIRST_SEARCH + again);
                     if systems.contains(&System::ATuned) {
                         known.insert(setting.workload());
@@ -100,7 +100,6 @@ mod tests {
         };
         let times = Times {
             repeats: 5,
-            searches: 3,
             tries: 3,
         };
         let full = PlanSize::of(&plan::whole(centre, &[]), &centre, times, false);
@@ -108,6 +107,6 @@ mod tests {
         let given = PlanSize::of(&plan::whole(centre, &[]), &centre, times, true);
         assert_eq!((given.plays, given.searching), (full.plays, 0));
         let null = PlanSize::of(&plan::null(centre), &centre, times, false);
-        assert_eq!((null.plays, null.searching), (20, 26));
+        assert_eq!((null.plays, null.searching), (20, 38));
     }
 }

@@ -175,7 +175,6 @@ fn times(options: &Options) -> Times {
     let repeats = options.repeats.unwrap_or(if options.quick { 1 } else { 5 });
     Times {
         repeats: repeats.max(1),
-        searches: if options.quick { 1 } else { 3 },
         // Where only breakage matters, once is enough.
         tries: if options.quick { 1 } else { 3 },
     }

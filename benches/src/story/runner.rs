@@ -20,10 +20,8 @@ pub(crate) const SEARCHED_SHARE: f64 = 0.6;
 /// How often things are run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    /// At each point.
+    /// Each point, and each search for what a system sustains.
     pub(crate) repeats: usize,
-    /// Searches for what a system sustains.
-    pub(crate) searches: usize,
     /// A run whose generator was late is made so often.
     pub(crate) tries: usize,
 }
@@ -103,7 +101,7 @@ impl Runner<'_> {
             }
             found.insert(system, vec![capacity]);
         }
-        for _ in 1..self.times.searches {
+        for _ in 1..self.times.repeats {
             for (system, capacities) in &mut found {
                 self.progress(&format!("sustained rate, {label}: {}", system.name()));
                 let setting = searched(setting);

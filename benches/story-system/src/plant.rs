@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// Every so many events it is done to one.
 const EVERY: u64 = 10;
 const DELAY: Duration = Duration::from_millis(500);
-const LEAKED_BYTES: usize = 512 * 1024;
+const LEAKED_BYTES: usize = 128 * 1024;
 const BURNT: Duration = Duration::from_millis(2);
 
 /// A planted fault.
@@ -23,7 +23,7 @@ pub enum Plant {
     Duplicate,
     /// A tenth has another sum.
     Wrong,
-    /// 512 KiB for each event are never freed.
+    /// 128 KiB for each event are never freed.
     Leak,
     /// For each event, once its result is sent, 2 ms of CPU are burnt.
     BusyLoop,

@@ -12,6 +12,9 @@ use crate::work::{RESULT_TYPE, Work, WorkOptions};
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Attributes that a result keeps beside the subject.
+const KEPT: [&str; 4] = ["time", "datacontenttype", "traceparent", "tracestate"];
+
 pub(crate) struct Worker {
     name: String,
     options: WorkOptions,
@@ -49,8 +52,8 @@ impl Worker {
         None
     }
 
-    /// Writes the result of the last event as Veltrix does: its own id and source, the cause's subject, and the chain of
-    /// causes.
+    /// Writes the result of the last event as Veltrix does: its own id and source, what it keeps of the cause's attributes,
+    /// and the chain of causes.
     pub(crate) fn write_result(&self, event: &Event<'_>, text: &mut String) {
         let (id, name) = (event.raw_id(), self.name.as_str());
         text.push_str(r#"{"specversion":"1.0","id":""#);
@@ -59,8 +62,23 @@ impl Worker {
         if let Some(subject) = event.raw_subject() {
             text.extend([r#"","subject":""#, subject]);
         }
-        text.extend([r#"","causationid":""#, id, r#"","correlationid":""#, id]);
-        text.extend([r#"","data":"#, self.work.answer(), "}\n"]);
+        text.push('"');
+        let mut correlation = None;
+        if event.has_more_attributes() {
+            for (name, value) in event.attributes() {
+                if name == "correlationid" {
+                    correlation = Some(value);
+                } else if KEPT.contains(&&*name) {
+                    text.extend([",\"", &*name, "\":", value]);
+                }
+            }
+        }
+        text.extend([r#","causationid":""#, id, r#"","correlationid":"#]);
+        match correlation {
+            Some(value) => text.push_str(value),
+            None => text.extend(["\"", id, "\""]),
+        }
+        text.extend([r#","data":"#, self.work.answer(), "}\n"]);
     }
 }
 
@@ -94,9 +112,14 @@ mod tests {
     async fn results_are_the_same_bytes_as_veltrix_writes_whatever_failed_before() {
         let all = [options(0, 0), options(10_000, 0), options(0, 10_000)];
         for (number, options) in all.into_iter().enumerate() {
-            for subject in ["", r#","subject":"a \u0062""#] {
+            for attributes in [
+                "",
+                r#","subject":"a \u0062""#,
+                r#","time":"2026-01-01T00:00:00Z","other":7,"datacontenttype":"application/json""#,
+                r#","correlationid":"c","traceparent":"00-1-2-01""#,
+            ] {
                 let line = format!(
-                    r#"{{"specversion":"1.0","id":"{number}","source":"/s","type":"t"{subject},"data":{{"a":1}}}}"#
+                    r#"{{"specversion":"1.0","id":"{number}","source":"/s","type":"t"{attributes},"data":{{"a":1}}}}"#
                 );
                 let mut handler = Answering(Work::new(WorkOptions {
                     errors_per_10000: 0,

@@ -70,7 +70,8 @@ pub(super) async fn run_jetstream(options: &ComponentOptions) -> anyhow::Result<
                 pull::Config {
                     durable_name: Some(name.clone()),
                     filter_subject: format!("story.{group}.>"),
-                    ack_policy: AckPolicy::All,
+                    // Acknowledging the last one for all before it would end what a killed component had not worked on.
+                    ack_policy: AckPolicy::Explicit,
                     ack_wait: ACKNOWLEDGED_WITHIN,
                     max_ack_pending: i64::try_from(WAITING_MESSAGES)?,
                     ..pull::Config::default()
@@ -79,20 +80,17 @@ pub(super) async fn run_jetstream(options: &ComponentOptions) -> anyhow::Result<
             .await?;
         let pull = consumer.stream().max_messages_per_batch(PULLED_MESSAGES);
         let messages = pull.messages().await?;
-        let index = pulls.len();
-        pulls.push(messages.map(move |message| (index, message)).boxed_local());
+        pulls.push(messages.boxed_local());
     }
-    let mut last = Vec::new();
-    last.resize_with(pulls.len(), || None);
     let mut messages = select_all(pulls);
     let mut component = options.component().await?;
     while let Some(first) = messages.next().await {
-        let mut text = String::new();
+        let (mut text, mut taken) = (String::new(), Vec::new());
         let mut next = Some(first);
-        while let Some((index, message)) = next {
+        while let Some(message) = next {
             let message = message?;
             append(&mut text, &message.payload);
-            last[index] = Some(message);
+            taken.push(message);
             next = match text.len() < CHUNK_BYTES {
                 true => messages.next().now_or_never().flatten(),
                 false => None,
@@ -100,8 +98,8 @@ pub(super) async fn run_jetstream(options: &ComponentOptions) -> anyhow::Result<
         }
         component.handle(text).await;
         component.finish().await;
-        for message in last.iter_mut().filter_map(Option::take) {
-            // It stands for all before it.
+        for message in taken {
+            // It is written with others, and nobody waits for an answer to it.
             message.ack().await.map_err(anyhow::Error::from_boxed)?;
         }
     }
