@@ -236,9 +236,9 @@ impl<'a> Event<'a> {
             .find_map(|(member, value)| (member == name).then_some(value))
     }
 
-    /// All members but `data` and those that are null: name and raw JSON text. Scans the line.
+    /// All members but `data` and those that are null: name and raw JSON text. Scans the line, but for a payload at its end.
     pub fn attributes(&self) -> Vec<(Cow<'a, str>, &'a str)> {
-        let mut members = members(self.line);
+        let mut members = members(self.line, self.data_span());
         members.retain(|(_, value)| *value != "null");
         members
     }

@@ -192,7 +192,7 @@ impl Pace {
 
 /// The line of an event, with the mark that it is sent once more; an event that has it counts on.
 pub(crate) fn mark_replayed(line: &str) -> String {
-    let found = members(line)
+    let found = members(line, None)
         .into_iter()
         .rfind(|(name, _)| name == REPLAYED);
     match found {
