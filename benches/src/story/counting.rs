@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::process::Process;
-use super::run::Bench;
+use super::run::{Bench, Probe};
 use super::setting::Setting;
 use super::system::System;
 
@@ -43,7 +43,7 @@ pub(crate) fn per_event(
             seconds: setting.seconds * share,
             ..*setting
         };
-        let run = bench.run_with(system, &setting, Some(library))?;
+        let run = bench.run_with(system, &setting, Probe::Allocations(library))?;
         let allocations = run.allocations.context("nothing was counted")?;
         counted.push((run.events as f64, allocations as f64));
     }

@@ -57,6 +57,14 @@ impl PlanSize {
                     plays += systems.len() * RUNS_THAT_COUNT;
                     (*load, setting)
                 }
+                Step::Profiles {
+                    load,
+                    setting,
+                    systems,
+                } => {
+                    plays += systems.len();
+                    (*load, setting)
+                }
             };
             if matches!(load, Load::Share(_)) && !is_given && known.insert(setting.workload()) {
                 searching += RUNS_OF_A_FIRST_SEARCH;

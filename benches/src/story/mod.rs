@@ -19,6 +19,7 @@ mod peer;
 mod plan;
 mod play;
 mod process;
+mod profile;
 mod programs;
 mod receiver;
 mod report;

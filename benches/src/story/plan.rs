@@ -89,6 +89,12 @@ pub(crate) enum Step {
         setting: Setting,
         systems: Vec<System>,
     },
+    /// Look what each system's CPU goes to.
+    Profiles {
+        load: Load,
+        setting: Setting,
+        systems: Vec<System>,
+    },
 }
 
 impl Step {
@@ -96,7 +102,8 @@ impl Step {
         match self {
             Self::Point(Point { systems, .. })
             | Self::Sustained { systems, .. }
-            | Self::Allocations { systems, .. } => systems,
+            | Self::Allocations { systems, .. }
+            | Self::Profiles { systems, .. } => systems,
         }
     }
 }
@@ -122,7 +129,7 @@ pub(crate) fn whole(centre: Setting, peers: &[System]) -> Vec<Step> {
     }
     around_the_centre(centre, &mut steps);
     beside_peers(centre, peers, &mut steps);
-    steps.push(allocations(centre, &WITH_ALL_KINDS));
+    steps.extend(inside(centre, &WITH_ALL_KINDS));
     steps
 }
 
@@ -141,7 +148,7 @@ pub(crate) fn quick(centre: Setting, peers: &[System]) -> Vec<Step> {
         steps.push(at_fault(centre, fault, &FEW));
     }
     beside_peers(centre, peers, &mut steps);
-    steps.push(allocations(centre, &FEW));
+    steps.extend(inside(centre, &FEW));
     steps
 }
 
@@ -311,12 +318,21 @@ fn beside_peers(centre: Setting, peers: &[System], steps: &mut Vec<Step>) {
     }
 }
 
-fn allocations(centre: Setting, systems: &[System]) -> Step {
-    Step::Allocations {
-        load: Load::Share(MIDDLE),
-        setting: centre,
-        systems: systems.to_vec(),
-    }
+/// Runs of their own, because looking costs the system something.
+fn inside(centre: Setting, systems: &[System]) -> [Step; 2] {
+    let systems = systems.to_vec();
+    [
+        Step::Allocations {
+            load: Load::Share(MIDDLE),
+            setting: centre,
+            systems: systems.clone(),
+        },
+        Step::Profiles {
+            load: Load::Share(MIDDLE),
+            setting: centre,
+            systems,
+        },
+    ]
 }
 
 fn percent(share: f64) -> String {

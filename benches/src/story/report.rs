@@ -36,6 +36,7 @@ impl Report {
                 .map(|name| table::section(results, name)),
         );
         tables.extend(table::allocations(results));
+        tables.extend(table::profiles(results));
         let plots = [
             plot::sustained(results),
             plot::section(results, plan::AT_FAN_OUTS, Figure::P50Ms),

@@ -9,6 +9,7 @@ use anyhow::Context;
 
 use super::capacity::Capacity;
 use super::figures::Figure;
+use super::profile::Shares;
 use super::run::Measured;
 use super::setting::Setting;
 use super::statistics::Estimate;
@@ -37,6 +38,8 @@ pub(crate) struct Results {
     pub(crate) sustained: Vec<Sustained>,
     /// Allocations for each event, by system.
     pub(crate) allocations: BTreeMap<System, f64>,
+    /// CPU microseconds for each event, by what they go to.
+    pub(crate) profiles: BTreeMap<System, Shares>,
 }
 
 impl Cell {

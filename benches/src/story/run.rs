@@ -15,6 +15,7 @@ use super::events::{COMPONENTS, Events};
 use super::ledger::{Counts, Ledger};
 use super::play::SlowSink;
 use super::process::{Place, Process};
+use super::profile::{Sampler, Shares};
 use super::programs::Programs;
 use super::schedule::Schedule;
 use super::setting::{Fault, Setting};
@@ -52,6 +53,27 @@ pub(crate) struct Measured {
     pub(crate) slip: Duration,
     /// Allocations of all processes, if they were counted.
     pub(crate) allocations: Option<u64>,
+    /// What the CPU went to, if that was looked at.
+    pub(crate) profile: Option<Shares>,
+}
+
+/// What looks into the processes of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Probe<'a> {
+    None,
+    /// A library in each of them counts allocations.
+    Allocations(&'a Path),
+    /// `perf` samples them.
+    Profile,
+}
+
+impl<'a> Probe<'a> {
+    fn counting(self) -> Option<&'a Path> {
+        match self {
+            Self::Allocations(library) => Some(library),
+            Self::None | Self::Profile => None,
+        }
+    }
 }
 
 impl Measured {
@@ -79,10 +101,10 @@ impl Bench<'_> {
     /// # Errors
     /// If the system does not start, dies unasked, or refuses events.
     pub(crate) fn run(&self, system: System, setting: &Setting) -> anyhow::Result<Measured> {
-        self.run_with(system, setting, None)
+        self.run_with(system, setting, Probe::None)
     }
 
-    /// As [`Bench::run`], with a library in each process that counts allocations.
+    /// As [`Bench::run`], with a probe, which may cost the system something.
     ///
     /// # Errors
     /// As for [`Bench::run`].
@@ -90,7 +112,7 @@ impl Bench<'_> {
         &self,
         system: System,
         setting: &Setting,
-        counting: Option<&Path>,
+        probe: Probe<'_>,
     ) -> anyhow::Result<Measured> {
         let schedule = self.schedule(setting);
         let folder = self.folder.join("run");
@@ -101,7 +123,7 @@ impl Bench<'_> {
                 if setting.is_pinned {
                     usage::pin(OUR_CORE)?;
                 }
-                self.run_in(system, setting, &schedule, &folder, counting)
+                self.run_in(system, setting, &schedule, &folder, probe)
             });
             run.join().map_err(|_| anyhow!("the run panicked"))?
         });
@@ -126,22 +148,15 @@ impl Bench<'_> {
         setting: &Setting,
         schedule: &Schedule,
         folder: &Path,
-        counting: Option<&Path>,
+        probe: Probe<'_>,
     ) -> anyhow::Result<Measured> {
         let place = Place {
             core: setting.is_pinned.then_some(SYSTEM_CORE),
             folder,
-            counting,
+            counting: probe.counting(),
         };
+        let slow = slow_sink(setting);
         let sums = self.events.expected_sums(setting);
-        let slow = setting.fault.has_slow_sink().then(|| {
-            let third =
-                |thirds: f64| ((setting.warm_up + setting.seconds * thirds / 3.0) * 1e9) as u64;
-            SlowSink {
-                component: 0,
-                closed_ns: third(1.0)..third(2.0),
-            }
-        });
         let ledger = Ledger::new(
             schedule,
             self.events,
@@ -158,6 +173,10 @@ impl Bench<'_> {
             processes: Mutex::new(processes),
             is_over: AtomicBool::new(false),
         };
+        let sampler = match probe {
+            Probe::Profile => Some(Sampler::start(&watched.ids(), folder)?),
+            _ => None,
+        };
         let cpu_before = watched.cpu_ns();
         let start = Instant::now() + LEAD;
         let (played, memory, killed) = thread::scope(|scope| {
@@ -173,13 +192,14 @@ impl Bench<'_> {
         );
         let proportional_bytes = memory.map_err(|_| anyhow!("the sampler panicked"))?;
         let cpu_ns = watched.cpu_ns().saturating_sub(cpu_before);
+        let profile = sampler.map(Sampler::finish).transpose()?.flatten();
         let mut processes = watched.lock();
         processes.iter_mut().try_for_each(Process::check)?;
         let peak_bytes = processes
             .iter()
             .map(|each| usage::peak_bytes(each.id()))
             .sum();
-        let allocations = match counting {
+        let allocations = match probe.counting() {
             Some(_) => Some(counting::stop_and_count(&mut processes)?),
             None => None,
         };
@@ -196,8 +216,18 @@ impl Bench<'_> {
             backlog: played.backlog,
             slip: Duration::from_nanos(played.slips.value_at_quantile(0.99)),
             allocations,
+            profile,
         })
     }
+}
+
+/// The sink that takes nothing in the middle third, if the fault wants one.
+fn slow_sink(setting: &Setting) -> Option<SlowSink> {
+    let third = |thirds: f64| ((setting.warm_up + setting.seconds * thirds / 3.0) * 1e9) as u64;
+    setting.fault.has_slow_sink().then(|| SlowSink {
+        component: 0,
+        closed_ns: third(1.0)..third(2.0),
+    })
 }
 
 /// A system's processes, for the threads that look at them and kill them during a run.
@@ -213,6 +243,10 @@ impl Watched {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ids(&self) -> Vec<u32> {
+        self.lock().iter().map(Process::id).collect()
+    }
+
     fn cpu_ns(&self) -> u64 {
         self.lock().iter().map(Process::cpu_ns).sum()
     }
@@ -221,8 +255,8 @@ impl Watched {
     fn peak_memory(&self) -> u64 {
         let mut peak = 0;
         loop {
-            let ids: Vec<u32> = self.lock().iter().map(Process::id).collect();
-            peak = ids
+            peak = self
+                .ids()
                 .into_iter()
                 .map(usage::proportional_bytes)
                 .sum::<u64>()

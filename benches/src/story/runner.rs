@@ -6,8 +6,9 @@ use std::time::Instant;
 use super::capacity::{Capacity, find, find_again};
 use super::counting;
 use super::plan::{Load, Point, Step};
+use super::profile;
 use super::results::{Cell, Results, Sustained};
-use super::run::{Bench, Measured};
+use super::run::{Bench, Measured, Probe};
 use super::setting::{Setting, Workload};
 use super::statistics::median;
 use super::system::System;
@@ -56,6 +57,11 @@ impl Runner<'_> {
                 setting,
                 systems,
             } => self.allocations(*load, setting, systems),
+            Step::Profiles {
+                load,
+                setting,
+                systems,
+            } => self.profiles(*load, setting, systems),
         }
     }
 
@@ -198,7 +204,31 @@ impl Runner<'_> {
         Ok(())
     }
 
-    pub(crate) fn progress(&self, what: &str) {
+    /// What the CPU goes to, if this machine has what looks.
+    fn profiles(
+        &mut self,
+        load: Load,
+        setting: &Setting,
+        systems: &[System],
+    ) -> anyhow::Result<()> {
+        if !profile::is_possible() {
+            self.progress("there are no profiles: this machine has no perf");
+            return Ok(());
+        }
+        let setting = self.loaded(load, setting)?;
+        for system in systems.iter().copied() {
+            self.progress(&format!("profile: {}", system.name()));
+            let run = self.bench.run_with(system, &setting, Probe::Profile)?;
+            if let Some(shares) = run.profile {
+                let us_per_event = run.cpu_ns as f64 / 1e3 / run.events.max(1) as f64;
+                let parts = shares.map(|share| share * us_per_event);
+                self.results.profiles.insert(system, parts);
+            }
+        }
+        Ok(())
+    }
+
+    fn progress(&self, what: &str) {
         let seconds = self.started.elapsed().as_secs();
         eprintln!("{:>3}:{:02}  {what}", seconds / 60, seconds % 60);
     }

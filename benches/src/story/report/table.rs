@@ -1,6 +1,7 @@
 //! Tables: a row for each system at each point, a column for each figure.
 
 use super::super::figures::Figure;
+use super::super::profile;
 use super::super::results::Results;
 use super::super::statistics::Estimate;
 use super::super::system::System;
@@ -113,6 +114,26 @@ pub(super) fn allocations(results: &Results) -> Option<Table> {
     (!rows.is_empty()).then(|| Table {
         title: "Allocations".to_owned(),
         head: vec!["system".to_owned(), "allocations an event".to_owned()],
+        rows,
+    })
+}
+
+/// What the CPU goes to, if that was looked at.
+pub(super) fn profiles(results: &Results) -> Option<Table> {
+    let rows: Vec<Vec<String>> = results
+        .profiles
+        .iter()
+        .map(|(system, parts)| {
+            let name = system.name().to_owned();
+            std::iter::once(name)
+                .chain(parts.iter().map(|part| number(*part)))
+                .collect()
+        })
+        .collect();
+    let head = std::iter::once("system").chain(profile::names());
+    (!rows.is_empty()).then(|| Table {
+        title: "CPU microseconds an event, by what they go to".to_owned(),
+        head: head.map(str::to_owned).collect(),
         rows,
     })
 }
