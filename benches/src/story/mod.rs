@@ -37,7 +37,7 @@ mod wiring;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
@@ -60,8 +60,6 @@ use system::System;
 /// The rounds by which the time of one is measured.
 const MEASURED_ROUNDS: u32 = 1_000_000;
 const MEASUREMENTS: usize = 10;
-/// Real events, if they are there.
-const REAL_EVENTS: &str = "../shared/data/github-events.ndjson";
 
 /// Compare a decentralized system, message queues and Veltrix under the same load and the same faults.
 #[derive(clap::Args)]
@@ -78,7 +76,7 @@ pub(crate) struct Options {
     /// Events a second to take for what A-tuned sustains; left out, everybody's sustained rate is searched for.
     #[arg(long)]
     capacity: Option<f64>,
-    /// Events, one a line; left out, `../shared/data/github-events.ndjson`, or small shop events if that is not there.
+    /// Events, one a line; left out, small shop events are made.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Seconds of each run that are counted: 2, or 1 with --quick.
@@ -111,8 +109,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let real = Some(Path::new(REAL_EVENTS)).filter(|path| path.is_file());
-    let events = Events::load(options.data.as_deref().or(real))?;
+    let events = Events::load(options.data.as_deref())?;
     let folder = std::env::temp_dir().join(format!("veltrix-story-{}", std::process::id()));
     fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
     let compared = compare(options, &events, folder.clone());
