@@ -145,9 +145,10 @@ impl System {
     }
 }
 
-/// An address that nobody uses at this moment.
+/// An address that nobody uses at this moment, and nobody will: ports for connections are taken at 127.0.0.1, so that
+/// neither another one's nor our own attempt to connect can have it before the system listens.
 fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
+    TcpListener::bind("127.0.0.2:0")?.local_addr()
 }
 
 fn await_listener(address: SocketAddr, process: &mut Process) -> anyhow::Result<()> {

@@ -101,8 +101,8 @@ impl Wiring<'_> {
     }
 
     fn nats(&self, more: &[&str]) -> Program {
-        let port = self.source.port().to_string();
-        let arguments = [&["-a", "127.0.0.1", "-p", &port], more].concat();
+        let (ip, port) = (self.source.ip().to_string(), self.source.port().to_string());
+        let arguments = [&["-a", &ip, "-p", &port], more].concat();
         Program {
             name: "nats-server".to_owned(),
             path: self.programs.nats.clone(),
@@ -114,7 +114,7 @@ impl Wiring<'_> {
     fn redis(&self, appendonly: &str) -> Program {
         let options = [
             ("--port", self.source.port().to_string()),
-            ("--bind", "127.0.0.1".to_owned()),
+            ("--bind", self.source.ip().to_string()),
             ("--dir", self.folder.display().to_string()),
             ("--save", String::new()),
             ("--appendonly", appendonly.to_owned()),
