@@ -14,6 +14,8 @@ const DURABLE_CURSOR_INTERVAL: Duration = Duration::from_secs(1);
 /// What was written down last, and when.
 pub(crate) struct Cursor {
     persisted: Finished,
+    /// How many events that are: counted once, as the actor asks at each turn.
+    count: u64,
     persisted_at: Instant,
     synced_at: Instant,
     /// Something was written since.
@@ -24,6 +26,7 @@ impl Cursor {
     /// What a process before this one has written down.
     pub(crate) fn new(persisted: Finished) -> Self {
         Self {
+            count: count(&persisted),
             persisted,
             persisted_at: Instant::now(),
             synced_at: Instant::now(),
@@ -33,8 +36,7 @@ impl Cursor {
 
     /// How many events are written down as finished.
     pub(crate) fn count(&self) -> u64 {
-        let end = self.persisted.end();
-        end - self.persisted.missing(0..end)
+        self.count
     }
 
     /// To be called at each turn of the actor, and by a timer: under load timers starve. Writes down what is finished if that
@@ -60,6 +62,7 @@ impl Cursor {
             // It stays news, and is tried again when the next time is due.
             return Ok(());
         }
+        self.count = count(&finished);
         self.persisted = finished;
         self.is_unsynced = !is_durable;
         if is_durable {
@@ -67,4 +70,9 @@ impl Cursor {
         }
         Ok(())
     }
+}
+
+fn count(finished: &Finished) -> u64 {
+    let end = finished.end();
+    end - finished.missing(0..end)
 }

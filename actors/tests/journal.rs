@@ -330,5 +330,6 @@ fn what_is_finished_while_the_disk_is_full_is_written_down_once_there_is_room() 
         disk.lock().is_full = false;
         // Nothing else is finished meanwhile.
         written(&disk, |state| state.finished.prefix() == 2).await;
+        assert_eq!(process.registry.journal.finished(), 2);
     });
 }
