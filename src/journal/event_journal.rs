@@ -12,6 +12,9 @@ use veltrix_actors::{
 use super::{AppendError, DiskStorage, Log, Next, Options, SystemClock};
 use crate::config::JournalConfig;
 
+/// Runs of events that could not be read that the journal knows apart.
+const UNREAD_RANGES_MAX: usize = 1_000;
+
 /// Opens the journal in its folder.
 pub(crate) struct DiskJournalFactory {
     folder: PathBuf,
@@ -83,6 +86,23 @@ impl DiskJournal {
         let unread = Vec::new();
         Self { log, unread }
     }
+
+    /// Notes what could not be read, unless it is finished. Past the limit, what lies between it and the last of the others
+    /// counts as unread as well: the next process handles it again.
+    fn note_unread(&mut self, events: Range<u64>) {
+        let events = events.start.max(self.log.finished_prefix())..events.end;
+        let is_known = |known: &Range<u64>| known.start <= events.start && events.end <= known.end;
+        if events.is_empty() || self.unread.iter().any(is_known) {
+            return;
+        }
+        let is_full = self.unread.len() == UNREAD_RANGES_MAX;
+        match self.unread.last_mut() {
+            Some(last) if is_full || last.end == events.start => {
+                *last = last.start.min(events.start)..last.end.max(events.end);
+            }
+            _ => self.unread.push(events),
+        }
+    }
 }
 
 /// What separates lines, and ends the last one.
@@ -129,7 +149,7 @@ impl Journal for DiskJournal {
                 Next::Lost(events) => {
                     from = events.end;
                     if self.log.storage().failed_reads() > failed_reads {
-                        self.unread.push(events);
+                        self.note_unread(events);
                     }
                 }
                 Next::End => return Ok(None),
@@ -166,4 +186,79 @@ impl Journal for DiskJournal {
 
 fn failure(error: &dyn std::fmt::Display) -> JournalFailure {
     JournalFailure(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rustix::fs::{CWD, FileType, Mode};
+
+    use super::*;
+
+    const OPTIONS: Options = Options {
+        segment_bytes: 1_000,
+        retain_bytes: u64::MAX,
+        retain_age: Duration::MAX,
+    };
+
+    fn open(folder: &Path) -> (DiskJournal, Finished) {
+        let storage = DiskStorage::create(folder).unwrap();
+        let (log, recovered) = Log::open(storage, SystemClock, OPTIONS).unwrap();
+        (DiskJournal::new(log), recovered.finished)
+    }
+
+    /// The number of the next event that is read from `from` on.
+    fn next(journal: &mut DiskJournal, from: u64) -> u64 {
+        let stored = journal.read(from).unwrap();
+        stored.expect("there are more").first
+    }
+
+    /// Reads from a pipe fail at any offset.
+    fn replace_by_pipe(segment: &Path) {
+        std::fs::rename(segment, segment.with_extension("away")).unwrap();
+        rustix::fs::mknodat(CWD, segment, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    }
+
+    #[test]
+    fn what_could_not_be_read_comes_again_and_what_was_finished_before_does_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("journal");
+        let (mut journal, _) = open(&folder);
+        // Two a segment.
+        for _ in 0..12 {
+            journal.log.append("shop", 1, &[&[b'x'; 400]]).unwrap();
+        }
+        journal.sync().unwrap();
+        assert!(journal.persist(&Finished::below(3), true).unwrap());
+        let segments = [0, 2, 8].map(|first| folder.join(super::super::segment::name_of(first)));
+        segments.iter().for_each(|segment| replace_by_pipe(segment));
+        for _ in 0..2 {
+            // Replays read what is finished, too, and again.
+            assert_eq!(next(&mut journal, 0), 4);
+            assert_eq!(next(&mut journal, 8), 10);
+        }
+        assert_eq!(journal.unread, [3..4, 8..10]);
+        assert!(journal.persist(&Finished::below(12), true).unwrap());
+        drop(journal);
+        for segment in &segments {
+            std::fs::rename(segment.with_extension("away"), segment).unwrap();
+        }
+        let (mut journal, finished) = open(&folder);
+        assert_eq!((finished.prefix(), next(&mut journal, 3)), (3, 3));
+        assert_eq!(finished.ranges().collect::<Vec<_>>(), [4..8, 10..12]);
+    }
+
+    #[test]
+    fn past_the_limit_what_could_not_be_read_is_one_run() {
+        let parent = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open(&parent.path().join("journal"));
+        for number in 0..2_000 {
+            journal.note_unread(number * 2..number * 2 + 1);
+        }
+        journal.note_unread(5..6);
+        assert_eq!(journal.unread.len(), UNREAD_RANGES_MAX);
+        assert_eq!(journal.unread[..2], [0..1, 2..3]);
+        assert_eq!(journal.unread.last(), Some(&(5..3_999)));
+    }
 }

@@ -129,6 +129,11 @@ impl<S: Storage, C: Clock> Log<S, C> {
         bytes.sum()
     }
 
+    /// The first sequence that is not finished, as the cursor says that was written last.
+    pub fn finished_prefix(&self) -> u64 {
+        self.finished_prefix
+    }
+
     /// The sequence of the oldest event that may still be there.
     pub fn oldest(&self) -> u64 {
         self.segments
