@@ -123,6 +123,30 @@ fn damage_in_the_last_segment_is_told_at_the_start() {
 }
 
 #[test]
+fn bytes_between_records_that_are_none_lose_nothing_and_are_told() {
+    let disk = SimulatedDisk::new(14);
+    {
+        let (mut log, _) = open(&disk);
+        for _ in 0..3 {
+            append(&mut log, &[1]);
+        }
+    }
+    let second = 32 + 48 + 4 + super::text(0).len();
+    let name = segments(&disk).remove(0);
+    disk.with(|disk| {
+        disk.edit(&name, |bytes| {
+            bytes.splice(second..second, [0xAA; 64]);
+        })
+    });
+    let (mut log, recovered) = open(&disk);
+    let bytes = second as u64..second as u64 + 64;
+    assert_eq!(recovered.damaged.len(), 1, "{recovered:?}");
+    assert_eq!(recovered.damaged[0].bytes, bytes);
+    assert_eq!((quarantined(&disk), recovered.torn_bytes), (1, 0));
+    assert_eq!(read_from(&mut log, 0).0, [0, 1, 2]);
+}
+
+#[test]
 fn what_no_later_record_vouches_for_is_torn_and_cut() {
     let disk = SimulatedDisk::new(7);
     let (mut log, _) = open(&disk);
@@ -141,7 +165,8 @@ fn what_no_later_record_vouches_for_is_torn_and_cut() {
     // The third record is torn while the fourth one made it to the disk: it may stay.
     disk.with(|disk| disk.edit(&name, |bytes| bytes[third + 30..third + 50].fill(0)));
     let (mut log, recovered) = open(&disk);
-    assert!(recovered.torn_bytes > 0 && recovered.damaged.is_empty());
+    assert_eq!(recovered.torn_bytes, (fourth - third) as u64);
+    assert!(recovered.damaged.is_empty());
     assert_eq!(read_from(&mut log, 0).0, [0, 1, 3]);
     drop(log);
     assert_eq!(length(&disk), fourth + 48 + 4 + super::text(3).len());
@@ -169,8 +194,9 @@ fn a_copy_stays_of_a_last_segment_without_a_whole_record() {
     // Nothing that was written later says that the record was acknowledged.
     let (_, recovered) = open(&disk);
     assert_eq!((recovered.end, recovered.segments), (0, 0));
-    assert!(recovered.damaged.is_empty() && recovered.torn_bytes > 0);
+    assert!(recovered.damaged.is_empty());
     let last = written.iter().rposition(|byte| *byte != 0).unwrap();
+    assert_eq!(recovered.torn_bytes, last as u64 + 1);
     let copy = format!("quarantine/{:020}-32.bad", 0);
     disk.with(|disk| disk.edit(&copy, |bytes| assert_eq!(*bytes, written[..=last])));
 }

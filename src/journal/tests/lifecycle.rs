@@ -211,6 +211,56 @@ fn finished_segments_stay_for_replay_within_size_and_age() {
 }
 
 #[test]
+fn a_segment_that_has_lost_its_time_is_as_new_as_the_one_before_it() {
+    let disk = SimulatedDisk::new(11);
+    let clock = SimulatedClock::default();
+    clock.advance(100_000);
+    let options = Options {
+        retain_bytes: u64::MAX,
+        retain_age: Duration::from_secs(10),
+        ..OPTIONS
+    };
+    let open = || Log::open(disk.clone(), clock.clone(), options).unwrap().0;
+    append(&mut open(), &[1; 20]);
+    let second = disk.with(|disk| disk.files()).remove(1);
+    disk.with(|disk| disk.edit(&second, |bytes| bytes[..32].fill(0xAA)));
+    let mut log = open();
+    clock.advance(10_000);
+    log.persist(&Finished::below(20), true).unwrap();
+    assert_eq!(log.oldest(), 0);
+    clock.advance(1);
+    log.persist(&Finished::below(20), true).unwrap();
+    assert!(log.oldest() > 0);
+}
+
+#[test]
+fn a_full_segment_keeps_no_room_that_it_does_not_need() {
+    let disk = SimulatedDisk::new(13);
+    let (mut log, _) = open(&disk);
+    append(&mut log, &[1; 40]);
+    assert_eq!(disk.with(|disk| disk.used()), log.bytes() + 32 * 1024);
+}
+
+#[test]
+fn a_cursor_that_need_not_survive_a_power_cut_is_not_synced() {
+    let disk = SimulatedDisk::new(14);
+    let (mut log, _) = open(&disk);
+    append(&mut log, &[1; 2]);
+    let before = disk.with(|disk| disk.operations);
+    log.persist(&Finished::below(1), false).unwrap();
+    // The write only.
+    assert_eq!(disk.with(|disk| disk.operations), before + 1);
+}
+
+#[test]
+fn the_cursor_has_the_room_of_both_slots_from_the_start() {
+    let disk = SimulatedDisk::new(12);
+    drop(open(&disk));
+    let bytes = disk.with(|disk| disk.edit("cursor", |bytes| bytes.len()));
+    assert_eq!(bytes, 32 * 1024);
+}
+
+#[test]
 fn numbers_are_never_given_twice_even_if_every_segment_is_gone() {
     let disk = SimulatedDisk::new(9);
     let (mut log, _) = open(&disk);
