@@ -268,6 +268,15 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_needs_no_ranges() {
+        let bytes = encode(1, &Finished::below(5), 9);
+        assert_eq!(bytes.len(), HEADER_BYTES);
+        assert!(
+            matches!(decode(&bytes), Slot::Known { state, .. } if state.finished.prefix() == 5)
+        );
+    }
+
+    #[test]
     fn a_slot_keeps_the_lowest_ranges() {
         let mut finished = Finished::below(0);
         for index in 1..=2_000 {

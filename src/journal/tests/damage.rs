@@ -210,13 +210,18 @@ fn without_a_cursor_all_that_is_kept_comes_again() {
     }
     let oldest = super::open(&disk).0.oldest();
     assert!(oldest > 0);
-    disk.with(|disk| disk.edit("cursor", |bytes| bytes.fill(7)));
-    let (mut log, recovered) = open(&disk);
-    assert!(recovered.is_cursor_lost && recovered.damaged.is_empty());
-    assert_eq!(recovered.finished, Finished::below(oldest));
-    assert_eq!(read_from(&mut log, oldest).0.len() as u64, 40 - oldest);
-    drop(log);
-    assert!(!open(&disk).1.is_cursor_lost);
+    for is_gone in [false, true] {
+        disk.with(|disk| match is_gone {
+            true => disk.remove_all("cursor"),
+            false => disk.edit("cursor", |bytes| bytes.fill(7)),
+        });
+        let (mut log, recovered) = open(&disk);
+        assert!(recovered.is_cursor_lost && recovered.damaged.is_empty());
+        assert_eq!(recovered.finished, Finished::below(oldest));
+        assert_eq!(read_from(&mut log, oldest).0.len() as u64, 40 - oldest);
+        drop(log);
+        assert!(!open(&disk).1.is_cursor_lost);
+    }
 }
 
 #[test]

@@ -134,6 +134,27 @@ fn what_a_failed_sync_left_in_the_cache_is_on_the_disk_before_it_counts() {
     }
 }
 
+/// It is written again in several pieces.
+#[test]
+fn so_it_is_with_all_of_a_large_record() {
+    for seed in 0..4 {
+        let disk = SimulatedDisk::new(seed);
+        let (mut log, _) = open(&disk);
+        let large = "0123456789".repeat(250_000);
+        log.append("shop", 1, &[large.as_bytes()]).unwrap();
+        disk.with(|disk| disk.faults.fail_at = Some(disk.operations + 1));
+        assert!(log.sync().is_err());
+        drop(log);
+        disk.with(|disk| disk.kill());
+        drop(open(&disk));
+        disk.with(|disk| disk.cut_power());
+        let (mut log, _) = open(&disk);
+        let mut payload = Vec::new();
+        let next = log.read(0, &mut payload).unwrap();
+        assert!(matches!(next, Next::Record(_)) && payload == large.as_bytes());
+    }
+}
+
 #[test]
 fn the_cursor_comes_back_after_a_kill_and_at_least_the_synced_one_after_a_power_cut() {
     for seed in 0..200 {
