@@ -58,4 +58,12 @@ mod tests {
         assert_eq!(waits, [50, 100, 200, 5000, 5000]);
         assert_eq!(backoff.wait(2, 1.0).as_millis(), 50);
     }
+
+    #[test]
+    fn samples_lie_on_both_halves_of_0_to_1() {
+        let samples: Vec<f64> = (0..100).map(|_| jitter_sample()).collect();
+        assert!(samples.iter().all(|sample| (0.0..=1.0).contains(sample)));
+        let low = samples.iter().filter(|sample| **sample < 0.5).count();
+        assert!((1..100).contains(&low), "{low} of 100 in the lower half");
+    }
 }
