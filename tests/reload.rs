@@ -539,3 +539,39 @@ fn a_sink_that_comes_again_before_it_is_gone_takes_what_is_sent_to_it() {
     assert_eq!(ended.dead_letters("sink.second", "unroutable"), 0);
     assert_eq!(ended.dead_letters("handler.two", "unroutable"), 0);
 }
+/// An answer that is given only once the sender of the channel is gone.
+fn once_released() -> (std::sync::mpsc::Sender<()>, impl Fn() + Send + Sync) {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let wait = move || {
+        let released = released.lock().expect("no panic while it was held");
+        assert!(released.recv().is_err(), "nothing is ever sent");
+    };
+    (release, wait)
+}
+
+const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+#[test]
+fn a_delivery_that_outlasts_the_reload_of_its_sink_counts_once() {
+    let (release, wait) = once_released();
+    let receiver = Receiver::start(move |_, number| {
+        if number == 0 {
+            wait();
+        }
+        TAKEN.to_owned()
+    });
+    let mut config = base();
+    config["sinks"]["first"] = json!({ "type": "http", "url": receiver.url() });
+    let (mut process, admin, mut sender) = start(&config);
+    sender.send("a", 3, 1);
+    process.until("a delivery", || !receiver.requests().is_empty());
+    config["sinks"]["first"]["headers"] = json!({ "x-version": "2" });
+    apply(&process, admin, &config);
+    let delivered = || Metrics::of(admin).get(r#"veltrix_sink_delivered_total{sink="first"}"#);
+    process.until("the events", || delivered() >= 3.0);
+    drop(release);
+    sender.send("a", 100, 1);
+    process.until("more events", || delivered() >= 103.0);
+    process.stop().assert_drained();
+}

@@ -230,6 +230,10 @@ impl SinkActor {
     fn hand_over(&mut self, ctx: &mut Context<Self>) {
         let mut written = Written::nothing(Arc::clone(&self.stats));
         for Appended { deliver, refused } in self.held.drain(..) {
+            if !deliver.settle_if_current() {
+                // It was away for too long: another actor writes the batch, and answers for it.
+                continue;
+            }
             let shipment = deliver.shipment();
             let mut from = 0;
             for refused in refused {
@@ -237,7 +241,6 @@ impl SinkActor {
                 from = refused.end;
             }
             written.add(shipment, from..shipment.batch.len());
-            drop(deliver.settle());
         }
         let registry = &self.spec.registry;
         let is_hurried = registry.is_input_over() || registry.in_flight.urgency.is_any();
