@@ -575,3 +575,38 @@ fn a_delivery_that_outlasts_the_reload_of_its_sink_counts_once() {
     process.until("more events", || delivered() >= 103.0);
     process.stop().assert_drained();
 }
+
+/// The actor of that path.
+fn actor(tree: &Value, path: &str) -> Option<Value> {
+    match tree {
+        Value::Object(map) if map.get("path").is_some_and(|known| known == path) => {
+            Some(tree.clone())
+        }
+        Value::Object(map) => map.values().find_map(|below| actor(below, path)),
+        Value::Array(list) => list.iter().find_map(|below| actor(below, path)),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_process_ends_once_the_last_source_that_went_on_is_gone() {
+    let mut config = base();
+    config["sources"] = json!({
+        "few": { "type": "generate", "count": 3, "types": { "a": 1 } },
+        "tail": { "type": "file", "path": "in.ndjson", "follow": true, "durability": "upstream" },
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("in.ndjson"), "").expect("written");
+    let input = std::process::Stdio::null();
+    let mut process = Process::start_in(folder, &config.to_string(), input);
+    let admin = process.admin();
+    process.running();
+    process.until("the end of the first source", || {
+        let few = actor(&get(admin, "/api/tree"), "sources/few");
+        few.is_some_and(|few| few["state"] == "stopped")
+    });
+    let sources = config["sources"].as_object_mut().expect("an object");
+    sources.remove("tail");
+    apply(&process, admin, &config);
+    process.wait().assert_drained();
+}
