@@ -589,6 +589,31 @@ fn actor(tree: &Value, path: &str) -> Option<Value> {
 }
 
 #[test]
+fn no_line_of_the_standard_input_is_lost_when_its_source_changes() {
+    let mut config = base();
+    config["sources"]["lines"] = json!({ "type": "stdin" });
+    let mut process = Process::start_fed(&config.to_string());
+    let admin = process.admin();
+    process.running();
+    let mut input = process.input();
+    let mut write = |id: usize| {
+        let line = format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/i","type":"a","data":{{"n":{id}}}}}"#
+        );
+        writeln!(input, "{line}").expect("written");
+    };
+    write(0);
+    await_events(&mut process, "first.ndjson", 1);
+    config["sources"]["lines"]["max_event"] = json!("1MiB");
+    apply(&process, admin, &config);
+    for id in 1..10 {
+        write(id);
+        await_events(&mut process, "first.ndjson", id + 1);
+    }
+    process.stop().assert_drained();
+}
+
+#[test]
 fn the_process_ends_once_the_last_source_that_went_on_is_gone() {
     let mut config = base();
     config["sources"] = json!({
