@@ -576,6 +576,31 @@ fn a_delivery_that_outlasts_the_reload_of_its_sink_counts_once() {
     process.stop().assert_drained();
 }
 
+#[test]
+fn files_are_taken_over_while_others_in_their_folder_never_rest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = Process::start_watching(folder, &base().to_string());
+    let mut sender = Sender::connect(process.address("in"));
+    process.running();
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let feeder = std::thread::spawn(move || {
+        // One by one, so that the sink's file changes each time.
+        while is_done.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            sender.send("a", 1, 1);
+        }
+    });
+    await_events(&mut process, "first.ndjson", 100);
+    let mut config = base();
+    config["handlers"]["one"]["set"]["data.by"] = json!("'two'");
+    rewrite(&process, &config);
+    process.log(|record| {
+        record["message"] == "the config is reloaded" && record["trigger"] == "watch"
+    });
+    drop(done);
+    feeder.join().expect("no panic");
+    process.stop().assert_drained();
+}
+
 /// The actor of that path.
 fn actor(tree: &Value, path: &str) -> Option<Value> {
     match tree {
