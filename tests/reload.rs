@@ -614,6 +614,31 @@ fn actor(tree: &Value, path: &str) -> Option<Value> {
 }
 
 #[test]
+fn a_reload_in_a_probation_goes_on_watching_what_the_first_one_changed() {
+    let mut config = base();
+    config["reload"]["probation"] = json!("1h");
+    let (mut process, admin, mut sender) = start(&config);
+    let good = get(admin, "/api/config")["version"].clone();
+    config["handlers"]["one"]["set"]["data.by"] = json!("data.none.at.all");
+    config["handlers"]["one"]["supervision"] = json!({ "attempts": 1 });
+    apply(&process, admin, &config);
+    config["handlers"]["two"] = json!({ "on": "b", "type": "pass", "to": ["first"] });
+    apply(&process, admin, &config);
+    // Changes nothing that runs.
+    config["reload"]["probation"] = json!("2h");
+    apply(&process, admin, &config);
+    sender.send("a", 400, 4);
+    process.log(|record| {
+        record["message"]
+            == "the new config fails in its probation, the one before is taken up again"
+    });
+    process.until("the config before", || {
+        get(admin, "/api/config")["version"] == good
+    });
+    process.stop().assert_drained();
+}
+
+#[test]
 fn no_line_of_the_standard_input_is_lost_when_its_source_changes() {
     let mut config = base();
     config["sources"]["lines"] = json!({ "type": "stdin" });
