@@ -539,6 +539,7 @@ fn a_sink_that_comes_again_before_it_is_gone_takes_what_is_sent_to_it() {
     assert_eq!(ended.dead_letters("sink.second", "unroutable"), 0);
     assert_eq!(ended.dead_letters("handler.two", "unroutable"), 0);
 }
+
 /// An answer that is given only once the sender of the channel is gone.
 fn once_released() -> (std::sync::mpsc::Sender<()>, impl Fn() + Send + Sync) {
     let (release, released) = std::sync::mpsc::channel::<()>();
@@ -573,6 +574,28 @@ fn a_delivery_that_outlasts_the_reload_of_its_sink_counts_once() {
     drop(release);
     sender.send("a", 100, 1);
     process.until("more events", || delivered() >= 103.0);
+    process.stop().assert_drained();
+}
+
+#[test]
+fn what_cannot_be_gone_back_to_is_not_tried_for_ever() {
+    let mut config = base();
+    config["sources"]["once"] = json!({ "type": "file", "path": "in.ndjson" });
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("in.ndjson"), "").expect("written");
+    let input = std::process::Stdio::null();
+    let mut process = Process::start_in(folder, &config.to_string(), input);
+    let admin = process.admin();
+    let mut sender = Sender::connect(process.address("in"));
+    process.running();
+    std::fs::remove_file(process.folder().join("in.ndjson")).expect("removed");
+    config["sources"]["once"]["path"] = json!("./in.ndjson");
+    rewrite(&process, &config);
+    let answer = reload(admin, "");
+    assert_eq!(answer.status, 409, "{}", answer.body);
+    assert!(answer.body.contains("no file matches"), "{}", answer.body);
+    sender.send("a", 7, 2);
+    assert_eq!(await_events(&mut process, "first.ndjson", 7).len(), 7);
     process.stop().assert_drained();
 }
 
@@ -614,6 +637,29 @@ fn actor(tree: &Value, path: &str) -> Option<Value> {
 }
 
 #[test]
+fn the_tree_shows_the_lanes_of_the_new_version_and_what_waits_for_them() {
+    let down = Receiver::start(|_, _| UNAVAILABLE.to_owned());
+    let mut config = base();
+    config["handlers"]["one"]["lanes"] = json!(4);
+    let (mut process, admin, mut sender) = start(&config);
+    assert!(actor(&get(admin, "/api/tree"), "handlers/one/3").is_some());
+    config["handlers"]["one"] = stuck(&down.url(), "a", "first");
+    config["handlers"]["one"]["lanes"] = json!(1);
+    apply(&process, admin, &config);
+    sender.send("a", 10, 1);
+    let waiting = |lane: &str| {
+        let lane = actor(&get(admin, "/api/tree"), lane)?;
+        lane["backlog"]["events"].as_u64()
+    };
+    process.until("a backlog", || waiting("handlers/one/0") == Some(10));
+    let tree = get(admin, "/api/tree");
+    assert_eq!(actor(&tree, "handlers/one/3"), None);
+    apply(&process, admin, &base());
+    await_events(&mut process, "first.ndjson", 10);
+    process.stop().assert_drained();
+}
+
+#[test]
 fn a_reload_in_a_probation_goes_on_watching_what_the_first_one_changed() {
     let mut config = base();
     config["reload"]["probation"] = json!("1h");
@@ -639,6 +685,37 @@ fn a_reload_in_a_probation_goes_on_watching_what_the_first_one_changed() {
 }
 
 #[test]
+fn a_handler_is_mended_whose_call_blocks_its_thread() {
+    for deadline in ["1s", "1h"] {
+        let mut config = base();
+        config["service"]["workers"] = json!(1);
+        config["faults"] = json!({ "inject": [{ "at": "handler.one", "hang": "1h", "times": 1 }] });
+        config["handlers"]["one"]["supervision"] = json!({ "deadline": deadline });
+        let mut process = Process::start_faulty(&config.to_string());
+        let admin = process.admin();
+        let mut sender = Sender::connect(process.address("in"));
+        process.running();
+        sender.send("a", 20, 3);
+        if deadline == "1s" {
+            process
+                .log(|record| record["message"] == "a handler hangs, its lane goes on without it");
+        } else {
+            process.until("the fault", || {
+                Metrics::of(admin)
+                    .get(r#"veltrix_faults_injected_total{at="handler.one",action="hang"}"#)
+                    >= 1.0
+            });
+        }
+        config.as_object_mut().expect("an object").remove("faults");
+        config["handlers"]["one"]["lanes"] = json!(2);
+        apply(&process, admin, &config);
+        let all = await_events(&mut process, "first.ndjson", 20);
+        assert_eq!(all.len(), 20);
+        assert_eq!(process.stop().summary()["balanced"], true);
+    }
+}
+
+#[test]
 fn no_line_of_the_standard_input_is_lost_when_its_source_changes() {
     let mut config = base();
     config["sources"]["lines"] = json!({ "type": "stdin" });
@@ -660,6 +737,31 @@ fn no_line_of_the_standard_input_is_lost_when_its_source_changes() {
         write(id);
         await_events(&mut process, "first.ndjson", id + 1);
     }
+    process.stop().assert_drained();
+}
+
+#[test]
+fn calls_that_do_not_end_are_waited_for_together() {
+    let (release, wait) = once_released();
+    let receiver = Receiver::start(move |_, _| {
+        wait();
+        UNAVAILABLE.to_owned()
+    });
+    let mut config = base();
+    for number in 0..15 {
+        config["handlers"][format!("h{number}")] =
+            json!({ "on": "b", "type": "http", "url": receiver.url(), "timeout": "1h", "to": ["first"] });
+    }
+    let (mut process, admin, mut sender) = start(&config);
+    sender.send("b", 1, 1);
+    process.until("the calls", || receiver.requests().len() == 15);
+    for number in 0..15 {
+        config["handlers"][format!("h{number}")] =
+            json!({ "on": "b", "type": "pass", "to": ["first"] });
+    }
+    apply(&process, admin, &config);
+    assert_eq!(await_events(&mut process, "first.ndjson", 15).len(), 15);
+    drop(release);
     process.stop().assert_drained();
 }
 
