@@ -380,12 +380,12 @@ fn what_waits_on_disk_for_a_sink_is_its_next_versions() {
     assert_eq!(all, (0..20000).collect::<Vec<u64>>());
 }
 
-#[test]
-fn a_process_that_is_told_to_end_in_a_reload_drains() {
+/// Has the process told to end while a reload waits for a call, which is then answered with `answer`; so many events come out.
+fn end_in_a_reload(answer: &'static str, delivered: usize) {
     let (release, wait) = once_released();
     let receiver = Receiver::start(move |_, _| {
         wait();
-        UNAVAILABLE.to_owned()
+        answer.to_owned()
     });
     let mut config = base();
     config["handlers"]["asks"] =
@@ -405,8 +405,20 @@ fn a_process_that_is_told_to_end_in_a_reload_drains() {
     process.signal(Signal::TERM);
     process.log(|record| record["message"] == "draining");
     drop(release);
-    assert_eq!(await_events(&mut process, "first.ndjson", 11).len(), 11);
-    process.wait().assert_drained();
+    let ended = process.wait();
+    ended.assert_drained();
+    let again = "what ran before the reload cannot be started again";
+    assert!(ended.records(again).is_empty(), "{:#?}", ended.logs);
+    let sinks = ended.records("sink summary");
+    let first = sinks.iter().find(|record| record["sink"] == "first");
+    assert_eq!(first.expect("a summary")["delivered"], delivered);
+}
+
+#[test]
+fn a_process_that_is_told_to_end_in_a_reload_drains() {
+    end_in_a_reload(UNAVAILABLE, 11);
+    // Handled by the version before, with no result: the drain may be over before the reload is.
+    end_in_a_reload(TAKEN, 10);
 }
 
 #[test]

@@ -206,6 +206,7 @@ async fn reload(wiring: &mut Wiring, load: Arc<dyn Load>, is_dry_run: bool) -> A
             plan,
             warnings,
         },
+        Err(_) if wiring.is_draining() => Answer::Refused(Refusal::Draining),
         Err(reason) => Answer::Refused(Refusal::Failed(reason)),
     }
 }

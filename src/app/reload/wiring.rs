@@ -43,6 +43,11 @@ impl Wiring {
         }
     }
 
+    /// Whether the tree is about to end: its supervisors start nothing any more.
+    pub(super) fn is_draining(&self) -> bool {
+        self.tree.registry.is_input_over()
+    }
+
     /// Why the process would have to be started anew for this config; empty if it need not.
     pub(super) fn obstacles(&self, next: &Config) -> Vec<String> {
         let mut found = self.config.fixed.differences(&next.fixed);
@@ -244,7 +249,9 @@ impl Wiring {
     }
 
     fn complain(&self, result: Result<(), String>) {
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !self.is_draining()
+        {
             tracing::error!(error, "what ran before the reload cannot be started again");
         }
     }
