@@ -45,7 +45,7 @@ impl Wiring {
 
     /// Whether the tree is about to end: its supervisors start nothing any more.
     pub(super) fn is_draining(&self) -> bool {
-        self.tree.registry.is_input_over()
+        self.tree.registry.is_stopping()
     }
 
     /// Why the process would have to be started anew for this config; empty if it need not.
