@@ -77,7 +77,7 @@ fn files_are_taken_over_while_others_in_their_folder_never_rest() {
     let mut process = Process::start_watching(folder, &base().to_string());
     let mut sender = Sender::connect(process.address("in"));
     process.running();
-    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let (done, is_done) = std::sync::mpsc::sync_channel::<()>(0);
     let feeder = std::thread::spawn(move || {
         // One by one, so that the sink's file changes each time.
         while is_done.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {

@@ -393,7 +393,7 @@ impl Handler<Stop> for SinkActor {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
     use std::sync::{Mutex, PoisonError};
 
     use actix_rt::Arbiter;
@@ -412,12 +412,12 @@ mod tests {
 
     /// Tells of each flush; the first sink's does not return before it is released.
     struct Factory {
-        flushed: Sender<()>,
+        flushed: SyncSender<()>,
         released: Mutex<Option<Receiver<()>>>,
     }
 
     struct Gated {
-        flushed: Sender<()>,
+        flushed: SyncSender<()>,
         released: Option<Receiver<()>>,
     }
 
@@ -467,8 +467,8 @@ mod tests {
     #[actix::test]
     async fn one_that_comes_back_once_another_has_its_place_answers_for_nothing() {
         let registry = Arc::new(Registry::default());
-        let (flushed, flushes) = channel();
-        let (release, released) = channel();
+        let (flushed, flushes) = sync_channel(9);
+        let (release, released) = sync_channel(1);
         let factory = Factory {
             flushed,
             released: Mutex::new(Some(released)),

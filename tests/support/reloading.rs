@@ -141,8 +141,8 @@ pub(crate) fn start(config: &Value) -> (Process, SocketAddr, Sender) {
 }
 
 /// An answer that is given only once the sender of the channel is gone.
-pub(crate) fn once_released() -> (std::sync::mpsc::Sender<()>, impl Fn() + Send + Sync) {
-    let (release, released) = std::sync::mpsc::channel::<()>();
+pub(crate) fn once_released() -> (std::sync::mpsc::SyncSender<()>, impl Fn() + Send + Sync) {
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(0);
     let released = std::sync::Mutex::new(released);
     let wait = move || {
         let released = released.lock().expect("no panic while it was held");
