@@ -108,6 +108,10 @@ impl AsyncSinkActor {
                 ctx.spawn(actix::fut::wrap_future::<_, Self>(delivery).map(
                     move |result, actor, ctx| {
                         actor.slots[number].is_asking = false;
+                        if !events.is_current() {
+                            // It took too long to end: another actor delivers them, and answers for them.
+                            return ctx.stop();
+                        }
                         match result {
                             Ok(result) => actor.ended(number, events, result, ctx),
                             Err(panic) => actor.panicked(number, events, panic, ctx),

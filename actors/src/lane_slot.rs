@@ -127,6 +127,9 @@ impl LaneSlot {
     /// The next actor's turn: the one before is fenced from here on, and so is a start that waits on a hung thread.
     pub(crate) fn next_turn(&self, child: Option<ChildHandle>) -> (Arc<Worker>, LaneTurn) {
         let mut state = self.lock();
+        if state.worker.is_given_up() {
+            state.worker = state.worker.another();
+        }
         state.child = child;
         state.call = Arc::default();
         let turn = LaneTurn {
@@ -185,6 +188,15 @@ impl LaneSlot {
         let state = self.lock();
         let is_handed_on = state.outlets.as_ref().is_none_or(LaneOutlets::are_empty);
         is_handed_on && self.inlet.unsettled() == 0
+    }
+
+    /// Gives the thread up if its actor, which was to end, is in a call that does not return.
+    pub fn leave_hung(&self) {
+        let mut state = self.lock();
+        if state.call.get().is_some() {
+            state.worker.give_up();
+            state.call = Arc::default();
+        }
     }
 
     /// Has the lane's thread end; to be called only if it is nobody else's, and once the lane has ended.

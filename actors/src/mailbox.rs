@@ -26,6 +26,8 @@ pub const MESSAGES_PER_TURN_MAX: u32 = 64;
 pub struct Deliver {
     shipment: Arc<Shipment>,
     inlet: Arc<Inlet>,
+    /// Which of the inlet's actors it was sent to.
+    opening: u64,
     is_resent: bool,
 }
 
@@ -51,6 +53,24 @@ impl Deliver {
     /// None if a predecessor has done so after the batch was sent again.
     pub fn settle(&self) -> Option<Custody> {
         self.inlet.settle(&self.shipment)
+    }
+
+    /// Whether no other actor has taken the place of the one that this was sent to.
+    pub(crate) fn is_current(&self) -> bool {
+        self.inlet.lock().openings == self.opening
+    }
+
+    /// As [`Deliver::settle`], unless another actor has taken the place of the one that this was sent to: then it is that
+    /// one's, and false.
+    pub(crate) fn settle_if_current(&self) -> bool {
+        let mut state = self.inlet.lock();
+        if state.openings != self.opening {
+            return false;
+        }
+        let custody = state.settle(&self.shipment);
+        drop(state);
+        drop(custody);
+        true
     }
 }
 
@@ -168,6 +188,8 @@ pub struct Backlog {
 #[derive(Debug, Default)]
 struct InletState {
     receiver: Option<Recipient<Deliver>>,
+    /// How many actors there have been, one after the other.
+    openings: u64,
     is_closed: bool,
     /// Who gets what still comes, once nobody will listen here again.
     successor: Option<Arc<Successor>>,
@@ -192,8 +214,9 @@ impl Inlet {
     pub fn open(self: &Arc<Self>, receiver: Recipient<Deliver>) {
         let mut state = self.lock();
         let is_resent = state.receiver.is_some();
+        state.openings += 1;
         for sent in &state.window {
-            self.post(&receiver, &sent.shipment, is_resent);
+            self.post(&receiver, &sent.shipment, state.openings, is_resent);
         }
         state.receiver = Some(receiver);
     }
@@ -215,7 +238,7 @@ impl Inlet {
             return successor.take_over(&shipment, custody);
         }
         if let Some(receiver) = &state.receiver {
-            self.post(receiver, &shipment, false);
+            self.post(receiver, &shipment, state.openings, false);
         }
         state.window.push_back(Sent { shipment, custody });
     }
@@ -253,22 +276,20 @@ impl Inlet {
         self: &Arc<Self>,
         receiver: &Recipient<Deliver>,
         shipment: &Arc<Shipment>,
+        opening: u64,
         is_resent: bool,
     ) {
         // Lost if the mailbox is closed; the window has it for the next actor.
         receiver.do_send(Deliver {
             shipment: Arc::clone(shipment),
             inlet: Arc::clone(self),
+            opening,
             is_resent,
         });
     }
 
     fn settle(&self, shipment: &Arc<Shipment>) -> Option<Custody> {
-        let mut state = self.lock();
-        let is_it = |sent: &Sent| Arc::ptr_eq(&sent.shipment, shipment);
-        // Nearly always the first: only sinks with several slots finish out of order.
-        let index = state.window.iter().position(is_it)?;
-        state.window.remove(index)?.custody
+        self.lock().settle(shipment)
     }
 
     /// What is not settled, in order.
@@ -306,6 +327,15 @@ impl Inlet {
 
     fn lock(&self) -> MutexGuard<'_, InletState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InletState {
+    fn settle(&mut self, shipment: &Arc<Shipment>) -> Option<Custody> {
+        let is_it = |sent: &Sent| Arc::ptr_eq(&sent.shipment, shipment);
+        // Nearly always the first: only sinks with several slots finish out of order.
+        let index = self.window.iter().position(is_it)?;
+        self.window.remove(index)?.custody
     }
 }
 

@@ -235,6 +235,15 @@ impl Consignment {
         self.events.len()
     }
 
+    /// Whether the events are still those of the actor that holds them: all of them were sent to the same one.
+    pub(crate) fn is_current(&self) -> bool {
+        let deliver = self
+            .events
+            .first()
+            .and_then(|(held, _)| held.deliver.as_ref());
+        deliver.is_none_or(Deliver::is_current)
+    }
+
     /// Whether there is no event; the sink actor delivers none such.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()

@@ -147,9 +147,14 @@ impl Registry {
         drained.await.ok()
     }
 
+    /// Whether no source is started any more: the process is to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.drain_deadline.get().is_some()
+    }
+
     /// Whether the process is to stop and nothing is in flight, so that nothing will make room any more.
     pub(crate) fn is_stopped_and_idle(&self) -> bool {
-        self.drain_deadline.get().is_some() && self.in_flight.get() == 0
+        self.is_stopping() && self.in_flight.get() == 0
     }
 
     /// Whether no source takes in any more: what waits now for better times waits in vain.

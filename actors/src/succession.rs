@@ -31,7 +31,7 @@ pub enum Successor {
 }
 
 impl Successor {
-    /// Takes over what is left of a batch, in order. Its custody goes with the last part of it.
+    /// Takes over what is left of a batch, in order. Its custody goes with the first part of it.
     pub(crate) fn take_over(&self, shipment: &Shipment, mut custody: Option<Custody>) {
         match self {
             Self::Lanes { key, lanes } => {

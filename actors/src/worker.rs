@@ -66,6 +66,11 @@ impl Worker {
         }
     }
 
+    /// Whether it was given up: nobody is to be started on it.
+    pub fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Acquire)
+    }
+
     /// A new thread in the place of this one.
     pub fn another(&self) -> Arc<Self> {
         Self::start(&self.leaked)

@@ -48,6 +48,11 @@ impl Arbiters {
         }
         let first = self.next;
         self.next += count;
+        for worker in &mut self.shared {
+            if worker.is_given_up() {
+                *worker = worker.another();
+            }
+        }
         let numbers = first..first + count;
         numbers
             .map(|number| self.shared[number % self.shared.len()].clone())

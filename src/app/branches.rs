@@ -55,6 +55,11 @@ impl Lanes {
         }
     }
 
+    /// To be called once their supervisor has let them go: those that have not ended hang.
+    pub(super) fn leave_hung(&self) {
+        self.slots.iter().for_each(|slot| slot.leave_hung());
+    }
+
     /// To be called once their actors are gone.
     pub(super) fn stop_threads(&self) {
         if self.is_isolated {

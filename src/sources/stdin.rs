@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, mpsc as thread_channel};
+use std::sync::{Arc, LazyLock, mpsc as thread_channel};
 
 use futures::future::LocalBoxFuture;
 use rustix::buffer::spare_capacity;
@@ -33,6 +33,9 @@ fn max_event() -> ByteSize {
 /// so that a start waits until the one before has let go.
 type SharedReader = Arc<Mutex<Reader>>;
 
+// There is one standard input for all versions of the source that a process has one after the other.
+static READER: LazyLock<SharedReader> = LazyLock::new(Arc::default);
+
 /// Makes the source; one that is started again goes on where the last one was.
 pub(crate) struct StdinFactory {
     event_bytes_max: usize,
@@ -52,7 +55,7 @@ pub(crate) fn prepare(
         StdinFactory {
             event_bytes_max: options.max_event.0,
             envelope,
-            reader: Arc::default(),
+            reader: READER.clone(),
         },
     )
 }
@@ -195,6 +198,7 @@ async fn read(
     }
     // Draining: what was read before is still taken in, what is not read stays in the pipe.
     if let Ok((buffer, Ok(1..))) = thread.answers.try_recv() {
+        thread.is_asked = false;
         framer.put_back(buffer);
         if let Some(chunk) = framer.take_lines() {
             port.submit(parser.parse(chunk).intake);

@@ -119,6 +119,17 @@ impl Supervisor {
         child.remove();
         true
     }
+
+    /// Ends if it has no significant child left, unless others are about to come.
+    pub(super) fn end_if_bereft(&mut self, ctx: &mut Context<Self>) {
+        let members = self.children.members(|_| false);
+        if !self.is_changing
+            && self.phase == Phase::Running
+            && strategy::is_bereft(self.auto_shutdown, &members)
+        {
+            self.shut_down(ctx);
+        }
+    }
 }
 
 impl Handler<AddChild> for Supervisor {
@@ -163,6 +174,7 @@ impl Handler<RemoveChild> for Supervisor {
         }
         child.status.set(ActorState::Stopped);
         child.remove();
+        self.end_if_bereft(ctx);
     }
 }
 
@@ -171,12 +183,6 @@ impl Handler<Change> for Supervisor {
 
     fn handle(&mut self, change: Change, ctx: &mut Context<Self>) {
         self.is_changing = matches!(change, Change::Begin);
-        let members = self.children.members(|_| false);
-        if !self.is_changing
-            && self.phase == Phase::Running
-            && strategy::is_bereft(self.auto_shutdown, &members)
-        {
-            self.shut_down(ctx);
-        }
+        self.end_if_bereft(ctx);
     }
 }

@@ -73,7 +73,9 @@ impl Supervisor {
                 .status
                 .failed(format!("did not stop within {deadline:?}"));
             child.down(ActorState::Hung);
-            self.is_removed(index, &ExitReason::Normal);
+            if self.is_removed(index, &ExitReason::Normal) {
+                self.end_if_bereft(ctx);
+            }
             self.proceed(ctx);
         }
     }

@@ -225,7 +225,11 @@ impl Supervisor {
             tracing::warn!(path, generation, %reason, "failed");
             child.status.failed(reason.to_string());
         }
-        if self.is_removed(index, reason) || is_stopping {
+        if self.is_removed(index, reason) {
+            self.end_if_bereft(ctx);
+            return self.proceed(ctx);
+        }
+        if is_stopping {
             return self.proceed(ctx);
         }
         match strategy::decide(self.strategy, self.auto_shutdown, &members, index, reason) {

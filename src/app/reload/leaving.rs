@@ -71,6 +71,7 @@ impl Leaving {
                 None => Stop::Drain,
             };
             place.remove(&id, how).await;
+            lanes.leave_hung();
             for slot in &lanes.slots {
                 watch.remove_lane(slot);
             }

@@ -9,7 +9,9 @@ mod wiring;
 
 use std::sync::Arc;
 
-use actix::prelude::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::prelude::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
+};
 use tokio::sync::oneshot;
 
 use self::desk::Entry;
@@ -60,6 +62,8 @@ pub(super) struct ConfigActor {
     /// Away while a config is taken over, when no message is handled.
     wiring: Option<Wiring>,
     probation: Option<Probation>,
+    /// When it looks next.
+    look: Option<SpawnHandle>,
 }
 
 /// Has the config of a tree that is up taken over whenever somebody asks for it.
@@ -77,6 +81,7 @@ pub(super) async fn follow(
         health,
         wiring: Some(wiring),
         probation: None,
+        look: None,
     };
     actor.start();
     let watcher = watched.map(|files| watch_files(files, desk.clone()));
@@ -100,14 +105,13 @@ impl ConfigActor {
             return;
         };
         let probation = wiring.config.reload.probation;
-        // What was good before a probation that is not over is what is gone back to.
-        let good = self
-            .probation
-            .take()
-            .map_or(before, |probation| probation.before);
+        let earlier = self.probation.take();
+        if let Some(look) = self.look.take() {
+            ctx.cancel_future(look);
+        }
         if !probation.is_zero() {
-            let registry = &wiring.tree.registry;
-            self.probation = Probation::begin(plan, registry, good, probation);
+            let (now, registry) = (&wiring.config, &wiring.tree.registry);
+            self.probation = Probation::begin(earlier, before, now, plan, registry);
         }
         let is_watched = self.probation.is_some();
         self.desk
@@ -120,7 +124,7 @@ impl ConfigActor {
             "the config is reloaded"
         );
         if is_watched {
-            ctx.notify_later(Look, probation::LOOK_INTERVAL);
+            self.look = Some(ctx.notify_later(Look, probation::LOOK_INTERVAL));
         }
     }
 
@@ -202,6 +206,7 @@ async fn reload(wiring: &mut Wiring, load: Arc<dyn Load>, is_dry_run: bool) -> A
             plan,
             warnings,
         },
+        Err(_) if wiring.is_draining() => Answer::Refused(Refusal::Draining),
         Err(reason) => Answer::Refused(Refusal::Failed(reason)),
     }
 }
@@ -237,8 +242,8 @@ impl Handler<Reload> for ConfigActor {
                 .map(move |(wiring, answer), actor: &mut Self, ctx| {
                     actor.applied(&wiring, before, &answer, trigger, ctx);
                     if !is_dry_run {
-                        answer.log(trigger);
                         actor.desk.note(answer.entry(trigger));
+                        answer.log(trigger);
                     }
                     actor.wiring = Some(wiring);
                     desk::answer(to, answer);
@@ -269,6 +274,6 @@ impl Handler<Look> for ConfigActor {
             return;
         }
         self.probation = Some(probation);
-        ctx.notify_later(Look, probation::LOOK_INTERVAL);
+        self.look = Some(ctx.notify_later(Look, probation::LOOK_INTERVAL));
     }
 }

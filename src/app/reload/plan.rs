@@ -31,18 +31,27 @@ impl Plan {
         }
     }
 
+    fn roles(&self) -> [(&'static str, &Changes); 3] {
+        [
+            ("sources", &self.sources),
+            ("handlers", &self.handlers),
+            ("sinks", &self.sinks),
+        ]
+    }
+
+    /// The components that are new or another version, with their roles.
+    pub(super) fn new_ones(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let roles = self.roles().into_iter();
+        roles.flat_map(|(role, changes)| changes.new_ones().map(move |name| (role, name)))
+    }
+
     /// Whether nothing that runs is touched.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let roles = [
-            ("sources", &self.sources),
-            ("handlers", &self.handlers),
-            ("sinks", &self.sinks),
-        ];
-        let roles = roles.map(|(role, changes)| {
+        let roles = self.roles().map(|(role, changes)| {
             let Changes {
                 added,
                 changed,

@@ -20,6 +20,7 @@ pub(super) struct Probation {
 }
 
 /// One of the new components, with its counts when it began.
+#[derive(Clone)]
 struct Mark {
     /// Its path in the tree.
     path: String,
@@ -71,25 +72,35 @@ impl Mark {
 }
 
 impl Probation {
+    /// That of what is not as in `before`, which a reload by `plan` has just begun; `earlier` is the one that it was done in.
     /// None if nothing is new.
     pub(super) fn begin(
+        earlier: Option<Self>,
+        before: Arc<Config>,
+        now: &Config,
         plan: &Plan,
         registry: &Registry,
-        before: Arc<Config>,
-        time: Duration,
     ) -> Option<Self> {
-        let roles = [
-            ("sources", &plan.sources),
-            ("handlers", &plan.handlers),
-            ("sinks", &plan.sinks),
-        ];
-        let marks = roles.into_iter().flat_map(|(role, changes)| {
-            let names = changes.new_ones();
-            names.map(move |name| Mark::of(role, name, registry))
-        });
-        let marks: Vec<_> = marks.collect();
+        // What was good before a probation that is not over is what is gone back to.
+        let (before, earlier) = match earlier {
+            Some(earlier) => (earlier.before, earlier.marks),
+            None => (before, Vec::new()),
+        };
+        let begun: Vec<_> = plan.new_ones().collect();
+        let marks: Vec<_> = Plan::between(&before, now)
+            .new_ones()
+            .map(|(role, name)| {
+                let mark = Mark::of(role, name, registry);
+                let mut known = earlier.iter();
+                let known = known.find(|known| known.path == mark.path);
+                match begun.contains(&(role, name)) {
+                    true => mark,
+                    false => known.cloned().unwrap_or(mark),
+                }
+            })
+            .collect();
         (!marks.is_empty()).then(|| Self {
-            until: Instant::now() + time,
+            until: Instant::now() + now.reload.probation,
             before,
             marks,
         })

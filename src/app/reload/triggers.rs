@@ -63,9 +63,11 @@ pub(in super::super) fn watch_files(
 ) -> Result<RecommendedWatcher, notify::Error> {
     let changed = Arc::new(Notify::new());
     let news = changed.clone();
-    let mut watcher = notify::recommended_watcher(move |_| {
-        // Whatever it is: the files are looked at then.
-        news.notify_one();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Whatever it is, the files are looked at then; which is no news itself.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            news.notify_one();
+        }
     })?;
     for folder in folders(&names) {
         watcher.watch(&folder, RecursiveMode::NonRecursive)?;
@@ -76,11 +78,7 @@ pub(in super::super) fn watch_files(
     actix_rt::spawn(async move {
         loop {
             changed.notified().await;
-            while tokio::time::timeout(QUIET, changed.notified())
-                .await
-                .is_ok()
-            {}
-            let now = digest(&names);
+            let now = at_rest(&names).await;
             if std::mem::replace(&mut seen, now) != now {
                 desk.order(Reload {
                     trigger: "watch",
@@ -109,6 +107,19 @@ fn folders(names: &[String]) -> BTreeSet<PathBuf> {
         }
     }
     folders
+}
+
+/// What the files are once they are left alone; others in their folders may never rest.
+async fn at_rest(names: &[String]) -> u64 {
+    let mut before = digest(names);
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let now = digest(names);
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
 }
 
 /// A number that changes with the files.

@@ -43,6 +43,11 @@ impl Wiring {
         }
     }
 
+    /// Whether the tree is about to end: its supervisors start nothing any more.
+    pub(super) fn is_draining(&self) -> bool {
+        self.tree.registry.is_stopping()
+    }
+
     /// Why the process would have to be started anew for this config; empty if it need not.
     pub(super) fn obstacles(&self, next: &Config) -> Vec<String> {
         let mut found = self.config.fixed.differences(&next.fixed);
@@ -74,21 +79,36 @@ impl Wiring {
     }
 
     async fn carry_out(&mut self, plan: &Plan, next: &Arc<Config>) -> Result<(), String> {
+        let before = self.config.clone();
+        self.exchange_branches(plan, next).await?;
+        let exchanged = self.exchange_sources(plan, &before).await;
+        if exchanged.is_err() {
+            self.go_back(&before).await;
+        }
+        exchanged
+    }
+
+    /// All of it has been started before; what cannot be started again stays away, and the rest goes on.
+    async fn go_back(&mut self, before: &Arc<Config>) {
+        let failed = self.config.clone();
+        let back = Plan::between(&failed, before);
+        let exchanged = self.exchange_branches(&back, before).await;
+        if exchanged.is_ok() {
+            let exchanged = self.exchange_sources(&back, &failed).await;
+            self.complain(exchanged);
+        }
+        self.complain(exchanged);
+    }
+
+    /// Sinks, handlers and routes; everything is as before if one of them cannot be started.
+    async fn exchange_branches(&mut self, plan: &Plan, next: &Arc<Config>) -> Result<(), String> {
         let mut done = Done::default();
         if let Err(reason) = self.build(plan, next, &mut done).await {
             self.undo(done).await;
             return Err(reason);
         }
         self.rewire(plan, next, done.changed_handlers).await;
-        let before = std::mem::replace(&mut self.config, next.clone());
-        if let Err(reason) = self.exchange_sources(plan, &before).await {
-            // All of it has been started before.
-            let back = Plan::between(next, &before);
-            if let Err(error) = Box::pin(self.carry_out(&back, &before)).await {
-                tracing::error!(error, "the config before cannot be taken up again");
-            }
-            return Err(reason);
-        }
+        self.config = next.clone();
         Ok(())
     }
 
@@ -111,25 +131,48 @@ impl Wiring {
             done.changed_sinks.push(name.clone());
             self.exchange_sink(find_sink(next, name)).await?;
         }
+        self.stop_changed(plan, done).await;
         for name in plan.handlers.new_ones() {
             let handler = find_handler(next, name);
             let lanes = Lanes::new(handler, &mut self.tree.arbiters);
             let successor = lanes.as_successor();
-            match self.tree.lanes.insert(name.clone(), lanes) {
-                Some(before) => {
-                    // Its events wait at its inlets until the router knows the new ones.
-                    self.tree.places.handlers.remove(name, Stop::HandOver).await;
-                    done.changed_handlers.push((name.clone(), before));
-                }
-                None => {
-                    self.leaving.take_over(name, successor).await;
-                    done.added_handlers.push(name.clone());
-                }
+            self.tree.lanes.insert(name.clone(), lanes);
+            if !done
+                .changed_handlers
+                .iter()
+                .any(|(changed, _)| changed == name)
+            {
+                self.leaving.take_over(name, successor).await;
+                done.added_handlers.push(name.clone());
             }
-            self.start_handler(next, handler).await?;
+            // Before they start: they may have been given a thread that hangs.
             self.tree.watch_handler(handler);
+            self.start_handler(next, handler).await?;
         }
         Ok(())
+    }
+
+    /// Has the lanes of all changed handlers end at the same time; their events wait at their inlets until the router knows
+    /// the new ones.
+    async fn stop_changed(&mut self, plan: &Plan, done: &mut Done) {
+        for name in &plan.handlers.changed {
+            let lanes = self.tree.lanes.remove(name);
+            done.changed_handlers
+                .extend(lanes.map(|lanes| (name.clone(), lanes)));
+        }
+        let handlers = &self.tree.places.handlers;
+        let stopped = done.changed_handlers.iter().map(async |(name, lanes)| {
+            handlers.remove(name, Stop::HandOver).await;
+            lanes.leave_hung();
+            self.forget_handler(name);
+        });
+        futures::future::join_all(stopped).await;
+    }
+
+    /// The next version has actors of its own, with other inlets.
+    fn forget_handler(&self, name: &str) {
+        let actors = &self.tree.registry.actors;
+        actors.forget(&format!("handlers/{name}"));
     }
 
     async fn start_handler(&self, config: &Config, handler: &HandlerConfig) -> Result<(), String> {
@@ -189,10 +232,6 @@ impl Wiring {
                 sink: None,
             };
             self.drop_new_lanes(name, &nobody).await;
-            self.tree
-                .registry
-                .actors
-                .forget(&format!("handlers/{name}"));
         }
         for name in done.changed_sinks.iter().rev() {
             match config.sinks.iter().find(|sink| sink.name == *name) {
@@ -210,7 +249,9 @@ impl Wiring {
     }
 
     fn complain(&self, result: Result<(), String>) {
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !self.is_draining()
+        {
             tracing::error!(error, "what ran before the reload cannot be started again");
         }
     }
@@ -219,7 +260,9 @@ impl Wiring {
     async fn drop_new_lanes(&mut self, handler: &str, successor: &Successor) {
         let handlers = &self.tree.places.handlers;
         handlers.remove(handler, Stop::HandOver).await;
+        self.forget_handler(handler);
         if let Some(lanes) = self.tree.lanes.remove(handler) {
+            lanes.leave_hung();
             self.retire(&lanes);
             lanes.hand_over(successor);
         }
@@ -290,6 +333,7 @@ impl Wiring {
             }
         }
         let config = self.config.clone();
+        let mut failures = Vec::new();
         for name in plan.sources.new_ones() {
             self.leaving.wait_for(&format!("sources/{name}")).await;
             let source = config.sources.iter().find(|source| source.name == *name);
@@ -297,9 +341,16 @@ impl Wiring {
             self.tree.registry.begin_source(name);
             let child = self.tree.source_child(&config, source);
             let started = self.tree.places.sources.add(child).await;
-            started.map_err(|reason| format!("sources.{name}: {reason}"))?;
+            failures.extend(
+                started
+                    .err()
+                    .map(|reason| format!("sources.{name}: {reason}")),
+            );
         }
-        Ok(())
+        match failures.is_empty() {
+            true => Ok(()),
+            false => Err(failures.join("; ")),
+        }
     }
 }
 
