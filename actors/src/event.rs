@@ -232,15 +232,12 @@ impl<'a> Event<'a> {
             _ => {}
         }
         self.attributes()
-            .into_iter()
             .find_map(|(member, value)| (member == name).then_some(value))
     }
 
-    /// All members but `data` and those that are null: name and raw JSON text. Scans the line, but for a payload at its end.
-    pub fn attributes(&self) -> Vec<(Cow<'a, str>, &'a str)> {
-        let mut members = members(self.line, self.data_span());
-        members.retain(|(_, value)| *value != "null");
-        members
+    /// All members but `data` and those that are null: name and raw JSON text. Scans the line, but for its payload.
+    pub fn attributes(&self) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> + use<'a> {
+        members(self.line, self.data_span()).filter(|(_, value)| *value != "null")
     }
 
     pub(crate) fn record(&self) -> &'a EventRecord {

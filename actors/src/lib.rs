@@ -37,6 +37,7 @@ mod journal_actor;
 mod journal_desk;
 mod journal_replay;
 mod journal_stats;
+pub mod json_scan;
 mod key;
 mod lane;
 mod lane_breaker;

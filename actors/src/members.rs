@@ -4,40 +4,52 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserializer, Visitor};
 
-/// All members of an event but its payload, with their raw JSON text; the line must have been parsed before. `data` is
-/// where its payload lies, if that is known.
-pub(crate) fn members(line: &str, data: Option<Range<usize>>) -> Vec<(Cow<'_, str>, &str)> {
-    struct Collect<'m, 'de>(&'m mut Vec<(Cow<'de, str>, &'de str)>);
-    impl<'de> Visitor<'de> for Collect<'_, 'de> {
-        type Value = ();
+use crate::json_scan::{MemberStep, ObjectCursor, skip_value, unescape};
 
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("an event")
-        }
+/// The members of an event but its payload, in their order: names and raw JSON text.
+pub(crate) struct Members<'a> {
+    line: &'a str,
+    cursor: ObjectCursor<'a>,
+    /// Where the payload lies, if that is known: it is most of an event, and not looked at then.
+    data: Option<Range<usize>>,
+}
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-            while let Some(Name(name)) = map.next_key()? {
-                if name == "data" {
-                    map.next_value::<IgnoredAny>()?;
-                } else {
-                    self.0.push((name, map.next_value::<&RawValue>()?.get()));
-                }
+/// Walks a line that has been parsed before.
+pub(crate) fn members(line: &str, data: Option<Range<usize>>) -> Members<'_> {
+    let open = line.find('{').unwrap_or(line.len());
+    Members {
+        line,
+        cursor: ObjectCursor::new(line.as_bytes(), open),
+        data,
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Cow<'a, str>, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            // The line is valid, so there is no other error than its end.
+            let MemberStep::Member {
+                key, value_start, ..
+            } = self.cursor.step().ok()?
+            else {
+                return None;
+            };
+            let data = self.data.as_ref().filter(|data| data.start == value_start);
+            let end = match data {
+                Some(data) => data.end,
+                None => skip_value(self.line.as_bytes(), value_start).ok()?,
+            };
+            self.cursor.value_ended(end);
+            let name = unescape(&self.line[key.start..key.end]).ok()?;
+            if name != "data" {
+                return Some((name, &self.line[value_start..end]));
             }
-            Ok(())
         }
     }
-    // The payload is most of an event, and nearly always its last member: then nothing is read from there on.
-    let is_last = |data: &Range<usize>| line[data.end..].trim_ascii() == "}";
-    let end = data.filter(is_last).map_or(line.len(), |data| data.start);
-    let mut members = Vec::new();
-    serde_json::Deserializer::from_str(&line[..end])
-        .deserialize_map(Collect(&mut members))
-        // The only error in a valid line is that it ends where the payload begins.
-        .unwrap_or_default();
-    members
 }
 
 /// A member's name, borrowed unless it has escapes.
@@ -86,6 +98,7 @@ mod tests {
             let data = found.map(|(start, data)| start..start + data.trim_end().len());
             for data in [None, data] {
                 let members = members(line, data);
+                let members: Vec<_> = members.collect();
                 let members: Vec<_> = members.iter().map(|(name, raw)| (&**name, *raw)).collect();
                 assert_eq!(members, expected, "{line}");
             }

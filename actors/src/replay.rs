@@ -193,8 +193,8 @@ impl Pace {
 /// The line of an event, with the mark that it is sent once more; an event that has it counts on.
 pub(crate) fn mark_replayed(line: &str) -> String {
     let found = members(line, None)
-        .into_iter()
-        .rfind(|(name, _)| name == REPLAYED);
+        .filter(|(name, _)| name == REPLAYED)
+        .last();
     match found {
         Some((_, value)) => {
             let count = value.parse::<u32>().unwrap_or(0).saturating_add(1);

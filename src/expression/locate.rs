@@ -2,7 +2,7 @@
 //! start, end and are separated. Where a key is repeated, the last one counts, as JSON readers do.
 
 use super::path::Segment;
-use super::scan::{self, ArrayCursor, Malformed, MemberStep, ObjectCursor, Span};
+use veltrix_actors::json_scan::{self, ArrayCursor, Malformed, MemberStep, ObjectCursor, Span};
 
 /// What a scan keeps for the next event, in entries: an event with a hundred thousand duplicates must not hold memory for ever.
 const MAX_RETAINED_MEMBERS: usize = 1024;
@@ -209,7 +209,7 @@ impl Scan<'_, '_> {
                 self.object(node, start)?
             }
             Some(b'[') if !wanted.elements.is_empty() => self.array(node, start)?,
-            _ => scan::skip_value(self.bytes, start)?,
+            _ => json_scan::skip_value(self.bytes, start)?,
         };
         self.found.spans[node].span = Span { start, end };
         Ok(end)
@@ -234,7 +234,7 @@ impl Scan<'_, '_> {
                 self.found.members[record].next_key_start = Some(key.start);
             }
             let end = match self.wanted_member(node, key, escaped)? {
-                None => scan::skip_value(self.bytes, value_start)?,
+                None => json_scan::skip_value(self.bytes, value_start)?,
                 Some(child) => {
                     let end = self.value(child, value_start)?;
                     if edited {
@@ -277,7 +277,8 @@ impl Scan<'_, '_> {
     ) -> Result<Option<NodeId>, Malformed> {
         if escaped {
             let token = &self.text[key.start..key.end];
-            let unescaped = scan::unescape(token).map_err(|_| Malformed { offset: key.start })?;
+            let unescaped =
+                json_scan::unescape(token).map_err(|_| Malformed { offset: key.start })?;
             return Ok(self.trie.member(node, &unescaped));
         }
         let inner = &self.bytes[key.start + 1..key.end - 1];
@@ -294,7 +295,7 @@ impl Scan<'_, '_> {
         while let Some(value_start) = cursor.step()? {
             let end = match self.trie.element(node, index) {
                 Some(child) => self.value(child, value_start)?,
-                None => scan::skip_value(self.bytes, value_start)?,
+                None => json_scan::skip_value(self.bytes, value_start)?,
             };
             cursor.value_ended(end);
             index += 1;

@@ -16,7 +16,6 @@ mod lower;
 mod node;
 mod operator;
 mod path;
-mod scan;
 mod static_type;
 #[cfg(test)]
 mod tests;
@@ -32,10 +31,10 @@ pub(crate) use environment::is_timestamp;
 pub(crate) use error::{EvaluationError, ExpressionError};
 pub(crate) use locate::{Located, Member, NodeId, PathTrie};
 pub(crate) use path::{Path, Segment};
-pub(crate) use scan::{
+pub(crate) use value::Value;
+pub(crate) use veltrix_actors::json_scan::{
     Malformed, MemberStep, ObjectCursor, Span, kind_of, skip_value, skip_whitespace, unescape,
 };
-pub(crate) use value::Value;
 pub(crate) use write::write_text;
 
 use crate::config::Purpose;

@@ -102,8 +102,8 @@ fn take_bracket(text: &str) -> Option<(Segment, &str)> {
         return Some((Segment::Key(quoted[..end].into()), after));
     }
     if inner.starts_with('"') {
-        let end = super::scan::skip_string(inner.as_bytes(), 0).ok()?;
-        let key = super::scan::unescape(inner.get(..end)?).ok()?;
+        let end = veltrix_actors::json_scan::skip_string(inner.as_bytes(), 0).ok()?;
+        let key = veltrix_actors::json_scan::unescape(inner.get(..end)?).ok()?;
         let after = inner.get(end..)?.strip_prefix(']')?;
         return Some((Segment::Key(key.as_ref().into()), after));
     }

@@ -10,7 +10,7 @@ use cel::common::value::Val;
 
 use super::arithmetic::Number;
 use super::error::EvaluationError;
-use super::scan::{self, ArrayCursor, Malformed, MemberStep, ObjectCursor};
+use veltrix_actors::json_scan::{self, ArrayCursor, Malformed, MemberStep, ObjectCursor};
 
 /// Nesting beyond this is refused, as the sources do: it bounds the recursion.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -33,7 +33,7 @@ impl<'v> Value<'v> {
     #[inline]
     pub(crate) fn from_json(text: &'v str) -> Result<Self, EvaluationError> {
         Ok(match text.as_bytes().first() {
-            Some(b'"') => Self::Text(scan::unescape(text).map_err(malformed)?),
+            Some(b'"') => Self::Text(json_scan::unescape(text).map_err(malformed)?),
             Some(b'{' | b'[') => Self::Json(text),
             Some(b't') => Self::Bool(true),
             Some(b'f') => Self::Bool(false),
@@ -154,7 +154,7 @@ fn tree<'v>(
         Some(b'{') => map_tree(text, start, depth),
         Some(b'[') => list_tree(text, start, depth),
         _ => {
-            let end = scan::skip_value(bytes, start)?;
+            let end = json_scan::skip_value(bytes, start)?;
             let scalar = Value::from_json(&text[start..end])
                 .and_then(Value::into_cel)
                 .map_err(|_| Malformed { offset: start })?;
@@ -176,7 +176,7 @@ fn map_tree<'v>(
             MemberStep::Member {
                 key, value_start, ..
             } => {
-                let name = match scan::unescape(&text[key.start..key.end])? {
+                let name = match json_scan::unescape(&text[key.start..key.end])? {
                     Cow::Borrowed(name) => CelString::from(name),
                     Cow::Owned(name) => CelString::from(name),
                 };

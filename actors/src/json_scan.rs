@@ -11,28 +11,31 @@ const WORDS_BEFORE_SEARCH: usize = 4;
 /// The text is not the JSON that its source promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed JSON at byte {offset}")]
-pub(crate) struct Malformed {
+pub struct Malformed {
     /// Where in the text, in bytes.
-    pub(crate) offset: usize,
+    pub offset: usize,
 }
 
 /// A byte range of the scanned text; Copy, unlike `Range`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+pub struct Span {
+    /// The first byte.
+    pub start: usize,
+    /// Behind the last byte.
+    pub end: usize,
 }
 
 impl Span {
     /// No value: a JSON value is never empty, so no real span ends at 0.
-    pub(crate) const ABSENT: Self = Self { start: 0, end: 0 };
+    pub const ABSENT: Self = Self { start: 0, end: 0 };
 
-    pub(crate) fn is_absent(self) -> bool {
+    /// Whether it is that of no value.
+    pub fn is_absent(self) -> bool {
         self.end == 0
     }
 
     /// The text at this span, or `None` if the span is absent.
-    pub(crate) fn of(self, text: &str) -> Option<&str> {
+    pub fn of(self, text: &str) -> Option<&str> {
         if self.is_absent() {
             None
         } else {
@@ -43,7 +46,7 @@ impl Span {
 
 /// The position of the first byte at or after `position` that is not JSON white space.
 #[inline]
-pub(crate) fn skip_whitespace(bytes: &[u8], mut position: usize) -> usize {
+pub fn skip_whitespace(bytes: &[u8], mut position: usize) -> usize {
     while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(position) {
         position += 1;
     }
@@ -51,7 +54,10 @@ pub(crate) fn skip_whitespace(bytes: &[u8], mut position: usize) -> usize {
 }
 
 /// The position after the value that starts at `start`.
-pub(crate) fn skip_value(bytes: &[u8], start: usize) -> Result<usize, Malformed> {
+///
+/// # Errors
+/// It has no end.
+pub fn skip_value(bytes: &[u8], start: usize) -> Result<usize, Malformed> {
     match bytes.get(start) {
         Some(b'"') => skip_string(bytes, start),
         Some(b'{' | b'[') => skip_container(bytes, start),
@@ -61,8 +67,11 @@ pub(crate) fn skip_value(bytes: &[u8], start: usize) -> Result<usize, Malformed>
 }
 
 /// The position after the closing quote of the string that opens at `open`.
+///
+/// # Errors
+/// There is none.
 #[inline]
-pub(crate) fn skip_string(bytes: &[u8], open: usize) -> Result<usize, Malformed> {
+pub fn skip_string(bytes: &[u8], open: usize) -> Result<usize, Malformed> {
     string_end(bytes, open).map(|(end, _)| end)
 }
 
@@ -176,19 +185,25 @@ static CLASSES: [Class; 256] = {
 
 /// One step through an object.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum MemberStep {
-    /// The key with its quotes, whether it has escapes, and where its value starts; the caller reports the value's end through [`ObjectCursor::value_ended`].
+pub enum MemberStep {
+    /// A member; the caller reports its value's end through [`ObjectCursor::value_ended`].
     Member {
+        /// With its quotes.
         key: Span,
+        /// Whether the key has escapes.
         escaped: bool,
+        /// Where the value starts.
         value_start: usize,
     },
-    /// The position of the closing brace.
-    End { close: usize },
+    /// The closing brace.
+    End {
+        /// Its position.
+        close: usize,
+    },
 }
 
 /// Steps through the members of an object.
-pub(crate) struct ObjectCursor<'t> {
+pub struct ObjectCursor<'t> {
     bytes: &'t [u8],
     position: usize,
     first: bool,
@@ -196,7 +211,7 @@ pub(crate) struct ObjectCursor<'t> {
 
 impl<'t> ObjectCursor<'t> {
     /// `open` is the position of the opening brace.
-    pub(crate) fn new(bytes: &'t [u8], open: usize) -> Self {
+    pub fn new(bytes: &'t [u8], open: usize) -> Self {
         Self {
             bytes,
             position: open + 1,
@@ -204,7 +219,12 @@ impl<'t> ObjectCursor<'t> {
         }
     }
 
-    pub(crate) fn step(&mut self) -> Result<MemberStep, Malformed> {
+    /// The next member.
+    ///
+    /// # Errors
+    /// There is none and no closing brace.
+    #[inline]
+    pub fn step(&mut self) -> Result<MemberStep, Malformed> {
         let mut position = skip_whitespace(self.bytes, self.position);
         match self.bytes.get(position) {
             Some(b'}') => return Ok(MemberStep::End { close: position }),
@@ -232,13 +252,15 @@ impl<'t> ObjectCursor<'t> {
         })
     }
 
-    pub(crate) fn value_ended(&mut self, end: usize) {
+    /// The value before the next step ends there.
+    #[inline]
+    pub fn value_ended(&mut self, end: usize) {
         self.position = end;
     }
 }
 
 /// Steps through the elements of an array.
-pub(crate) struct ArrayCursor<'t> {
+pub struct ArrayCursor<'t> {
     bytes: &'t [u8],
     position: usize,
     first: bool,
@@ -246,7 +268,7 @@ pub(crate) struct ArrayCursor<'t> {
 
 impl<'t> ArrayCursor<'t> {
     /// `open` is the position of the opening bracket.
-    pub(crate) fn new(bytes: &'t [u8], open: usize) -> Self {
+    pub fn new(bytes: &'t [u8], open: usize) -> Self {
         Self {
             bytes,
             position: open + 1,
@@ -255,7 +277,10 @@ impl<'t> ArrayCursor<'t> {
     }
 
     /// The start of the next element, or `None` after the last.
-    pub(crate) fn step(&mut self) -> Result<Option<usize>, Malformed> {
+    ///
+    /// # Errors
+    /// There is no element and no closing bracket.
+    pub fn step(&mut self) -> Result<Option<usize>, Malformed> {
         let mut position = skip_whitespace(self.bytes, self.position);
         match self.bytes.get(position) {
             Some(b']') => {
@@ -270,18 +295,23 @@ impl<'t> ArrayCursor<'t> {
         Ok(Some(position))
     }
 
-    pub(crate) fn value_ended(&mut self, end: usize) {
+    /// The value before the next step ends there.
+    #[inline]
+    pub fn value_ended(&mut self, end: usize) {
         self.position = end;
     }
 
     /// The position after the closing bracket, once [`Self::step`] has returned `None`.
-    pub(crate) fn end(&self) -> usize {
+    pub fn end(&self) -> usize {
         self.position + 1
     }
 }
 
 /// The characters of a JSON string token (`token` has its quotes), copied only if it has escapes.
-pub(crate) fn unescape(token: &str) -> Result<Cow<'_, str>, Malformed> {
+///
+/// # Errors
+/// It is none.
+pub fn unescape(token: &str) -> Result<Cow<'_, str>, Malformed> {
     let inner = token
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
@@ -295,7 +325,7 @@ pub(crate) fn unescape(token: &str) -> Result<Cow<'_, str>, Malformed> {
 }
 
 /// What kind of JSON value starts with this text, for error messages.
-pub(crate) fn kind_of(value: &str) -> &'static str {
+pub fn kind_of(value: &str) -> &'static str {
     match value.as_bytes().first() {
         Some(b'{') => "an object",
         Some(b'[') => "a list",
