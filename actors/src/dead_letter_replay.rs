@@ -123,7 +123,7 @@ impl Replay {
             }
             self.queue.pop_front();
         }
-        self.outlets.flush();
+        self.flush();
         self.report();
         Ok((!self.queue.is_empty()).then_some(wait))
     }
@@ -142,6 +142,9 @@ impl Replay {
     /// A credit has come back.
     pub(crate) fn flush(&mut self) {
         self.outlets.flush();
+        if self.queue.is_empty() {
+            self.outlets.close_if_empty();
+        }
     }
 
     /// The dead letters whose events are finished by now. They are given again until they are forgotten.

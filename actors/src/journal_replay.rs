@@ -199,6 +199,9 @@ impl JournalReplay {
 
     pub(crate) fn flush(&mut self) {
         self.outlets.flush();
+        if self.sending.is_none() {
+            self.outlets.close_if_empty();
+        }
     }
 
     /// Does a part of what is to be done; `None` once all is.
@@ -271,6 +274,7 @@ impl JournalReplay {
                     let events = sending.sent;
                     tracing::info!(events, "the replay has sent everything");
                     self.end();
+                    self.flush();
                     return Ok(None);
                 }
             }

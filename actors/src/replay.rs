@@ -1,7 +1,7 @@
 //! Events that are sent once more: the mark that they carry, and the ways to the branches that they go to.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use actix::prelude::Recipient;
@@ -69,8 +69,8 @@ impl ReplayDirectory {
 /// One actor's outlets to the branches that it sends to, made when they are first needed.
 pub(crate) struct ReplayOutlets {
     directory: ReplayDirectory,
-    /// Those that the outlets belong to.
-    targets: Arc<ReplayTargets>,
+    /// Those that the outlets belong to; not kept, since what they hold would be kept with them.
+    targets: Weak<ReplayTargets>,
     owner: Recipient<OutletReady>,
     registry: Arc<Registry>,
     /// The number of the first outlet, as the owner knows it.
@@ -88,7 +88,7 @@ impl ReplayOutlets {
         first_number: usize,
     ) -> Self {
         Self {
-            targets: directory.now(),
+            targets: Arc::downgrade(&directory.now()),
             directory,
             owner,
             registry: Arc::clone(registry),
@@ -105,25 +105,24 @@ impl ReplayOutlets {
     /// The way of the event to the branch: to a handler, it is that of the event's key. None if there is no such branch.
     pub(crate) fn way(&mut self, branch: &str, event: &Event<'_>) -> Option<&mut Outlet> {
         let targets = self.directory.now();
-        if !Arc::ptr_eq(&targets, &self.targets) {
+        if self.targets.as_ptr() != Arc::as_ptr(&targets) {
             // What is gathered is sent; those who are gone have successors.
-            self.outlets.clear();
-            self.branches.clear();
-            self.targets = targets;
+            self.close();
+            self.targets = Arc::downgrade(&targets);
         }
         let (first, lane) = match branch.split_once('.') {
             Some(("handler", name)) => {
-                let (key, lanes) = self.targets.handlers.get(name)?;
+                let (key, lanes) = targets.handlers.get(name)?;
                 let lane = (key.hash(event) % lanes.len().max(1) as u64) as usize;
                 let inlets: Vec<_> = lanes.iter().map(Target::of).collect();
                 (self.open(branch, inlets), lane)
             }
             Some(("sink", name)) => {
-                let target = self.targets.sinks.get(name)?.clone();
+                let target = targets.sinks.get(name)?.clone();
                 (self.open(branch, vec![target]), 0)
             }
             _ if branch == "router" => {
-                let target = Target::of(&self.targets.router);
+                let target = Target::of(&targets.router);
                 (self.open(branch, vec![target]), 0)
             }
             _ => return None,
@@ -137,6 +136,18 @@ impl ReplayOutlets {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.outlets.iter().all(Outlet::is_empty)
+    }
+
+    /// Lets go of the branches once nothing is gathered for them: an inlet that is kept keeps all its successors.
+    pub(crate) fn close_if_empty(&mut self) {
+        if self.is_empty() {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.outlets.clear();
+        self.branches.clear();
     }
 
     fn open(&mut self, branch: &str, targets: Vec<Target>) -> usize {
@@ -213,6 +224,53 @@ pub(crate) fn mark_replayed(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actix::prelude::{Actor, Context, Handler};
+
+    use crate::batch::{Intake, detached_types};
+
+    struct Owner;
+
+    impl Actor for Owner {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<OutletReady> for Owner {
+        type Result = ();
+
+        fn handle(&mut self, _: OutletReady, _: &mut Context<Self>) {}
+    }
+
+    fn targets(lane: &Arc<Inlet>) -> ReplayTargets {
+        let lanes = (KeySelector::default(), vec![lane.clone()]);
+        ReplayTargets {
+            router: Inlet::new(),
+            handlers: HashMap::from([("h".to_owned(), lanes)]),
+            sinks: HashMap::new(),
+        }
+    }
+
+    #[actix::test]
+    async fn who_has_been_replaced_is_not_kept_by_outlets_at_rest() {
+        let line = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+        let mut intake = Intake::over(String::new());
+        intake.push_line(line, &mut detached_types()).unwrap();
+        let owner = Owner.start().recipient();
+        for is_used in [false, true] {
+            let lane = Inlet::new();
+            let directory = ReplayDirectory::new(targets(&lane));
+            let registry = Arc::new(Registry::default());
+            let mut outlets = ReplayOutlets::new(directory.clone(), owner.clone(), &registry, 0);
+            if is_used {
+                assert!(outlets.way("handler.h", &intake.event(0)).is_some());
+                outlets.close_if_empty();
+            }
+            let before = Arc::downgrade(&lane);
+            drop(lane);
+            assert!(before.upgrade().is_some());
+            directory.change(targets(&Inlet::new()));
+            assert!(before.upgrade().is_none());
+        }
+    }
 
     #[test]
     fn the_mark_is_added_and_counts_on() {
