@@ -1,5 +1,6 @@
 //! The sinks' overflow logs: what waits on disk for a slow sink.
 
+use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ pub(super) fn new_spillway(sink: &str) -> Arc<Spillway> {
 /// The logs' actors below a supervisor. The end of one ends the process: what is in doubt then is settled by the next start.
 pub(super) fn child(all: &mut Tree, config: &Config) -> Option<ChildSpec> {
     let sinks = config.sinks.iter();
-    let logs: Vec<MakeChild> = sinks
+    let mut logs: Vec<MakeChild> = sinks
         .filter_map(|sink| all.overflow_child(config, &sink.name))
         .collect();
     if logs.is_empty() && !is_durable(config) {
@@ -49,7 +50,9 @@ pub(super) fn child(all: &mut Tree, config: &Config) -> Option<ChildSpec> {
     }
     let (registry, place) = (all.registry.clone(), all.places.overflow.clone());
     let overflow = tree::child("overflow", Restart::Permanent, SHUTDOWN, move |lifeline| {
-        let children = logs.iter().map(|log| log()).collect();
+        // Once only, as the root restarts nobody: what a reload replaces is not kept.
+        let logs = take(&mut logs).into_iter();
+        let children = logs.map(|log| log()).collect();
         let registry = registry.clone();
         let supervisor = tree::never_restarting("overflow", children, registry, lifeline);
         start_supervisor(supervisor.found_at(&place));

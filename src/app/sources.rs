@@ -1,5 +1,6 @@
 //! The sources as children of their supervisor: each goes to the journal or straight to the router.
 
+use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,15 @@ use crate::disk_cursor::DiskCursor;
 /// All sources below their supervisor, which ends with the last of them.
 pub(super) fn child(all: &mut Tree, config: &Config) -> ChildSpec {
     let sources = config.sources.iter();
-    let sources: Vec<MakeChild> = sources
+    let mut sources: Vec<MakeChild> = sources
         .map(|source| all.source_child(config, source))
         .collect();
     let (registry, supervision) = (all.registry.clone(), config.supervision.clone());
     let (place, shutdown) = (all.places.sources.clone(), shutdown(config));
     let sources = tree::child("sources", Restart::Transient, shutdown, move |lifeline| {
-        let children = sources.iter().map(|source| source()).collect();
+        // Once only, as the root restarts nobody: what a reload replaces is not kept.
+        let sources = take(&mut sources).into_iter();
+        let children = sources.map(|source| source()).collect();
         let input = registry.clone();
         let supervisor = supervisor(
             "sources",

@@ -1,6 +1,7 @@
 //! The supervision tree: the config's components as child specs, in the order in which they start.
 
 use std::collections::HashMap;
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,20 +174,20 @@ impl Tree {
 
     fn sinks_child(&mut self, config: &Config) -> ChildSpec {
         let sinks = config.sinks.iter();
-        let sinks: Vec<MakeChild> = sinks.map(|sink| self.sink_child(sink)).collect();
+        let mut sinks: Vec<MakeChild> = sinks.map(|sink| self.sink_child(sink)).collect();
         let (registry, place) = (self.registry.clone(), self.places.sinks.clone());
         supervisor_child(
             "sinks",
             &config.supervision,
             registry,
             Some(place),
-            move || sinks.iter().map(|sink| sink()).collect(),
+            move || take(&mut sinks).into_iter().map(|sink| sink()).collect(),
         )
     }
 
     fn handlers_child(&self, config: &Config) -> ChildSpec {
         let handlers = config.handlers.iter();
-        let handlers: Vec<MakeChild> = handlers
+        let mut handlers: Vec<MakeChild> = handlers
             .map(|handler| self.handler_child(config, handler))
             .collect();
         let (registry, place) = (self.registry.clone(), self.places.handlers.clone());
@@ -195,7 +196,7 @@ impl Tree {
             &config.supervision,
             registry,
             Some(place),
-            move || handlers.iter().map(|handler| handler()).collect(),
+            move || take(&mut handlers).into_iter().map(|make| make()).collect(),
         )
     }
 
@@ -260,13 +261,14 @@ fn replay_targets(
     }
 }
 
-/// A supervisor as a child; its own children are made anew with it.
+/// A supervisor as a child; its own children are made anew with it. Those right below the root are started once only, as the
+/// root restarts nobody: they keep nothing of their first children, which a reload may replace.
 pub(super) fn supervisor_child(
     name: &str,
     supervision: &Supervision,
     registry: Arc<Registry>,
     place: Option<SupervisorPlace>,
-    children: impl Fn() -> Vec<ChildSpec> + 'static,
+    mut children: impl FnMut() -> Vec<ChildSpec> + 'static,
 ) -> ChildSpec {
     let (id, supervision) = (name.to_owned(), supervision.clone());
     // Its children's deadlines bound it.

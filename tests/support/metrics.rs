@@ -60,6 +60,11 @@ impl Metrics {
         Self(samples)
     }
 
+    /// Whether there is such a sample yet.
+    pub(crate) fn has(&self, series: &str) -> bool {
+        self.0.contains_key(series)
+    }
+
     /// One sample.
     pub(crate) fn get(&self, series: &str) -> f64 {
         let found = self.0.get(series);
