@@ -1,5 +1,7 @@
 //! Supervision by Erlang/OTP's rules: who is started, stopped and restarted, in which order, and when that is given up.
 
+#[path = "supervision/coming_and_going.rs"]
+mod coming_and_going;
 #[path = "supervision/otp_matrix.rs"]
 mod otp_matrix;
 #[path = "support/probes.rs"]

@@ -72,7 +72,7 @@ pub struct StartError(pub String);
 #[rtype(result = "()")]
 pub struct ChildEvent {
     pub(crate) index: usize,
-    pub(crate) generation: u64,
+    pub(crate) incarnation: u64,
     pub(crate) news: News,
 }
 
@@ -128,7 +128,7 @@ enum Holder {
 pub struct ChildHandle {
     events: Recipient<ChildEvent>,
     index: usize,
-    generation: u64,
+    incarnation: u64,
 }
 
 impl ChildHandle {
@@ -140,7 +140,7 @@ impl ChildHandle {
     fn send(&self, news: News) {
         let event = ChildEvent {
             index: self.index,
-            generation: self.generation,
+            incarnation: self.incarnation,
             news,
         };
         control(&self.events, event);
@@ -162,13 +162,13 @@ impl Lifeline {
     pub(crate) fn new(
         events: Recipient<ChildEvent>,
         index: usize,
-        generation: u64,
+        incarnation: u64,
         status: Arc<ActorStatus>,
     ) -> Self {
         let handle = ChildHandle {
             events,
             index,
-            generation,
+            incarnation,
         };
         Self {
             holder: Holder::Supervisor(handle),

@@ -20,8 +20,10 @@ pub(super) struct Children(Vec<Child>);
 pub(super) struct Child {
     pub(super) spec: ChildSpec,
     pub(super) status: Arc<ActorStatus>,
-    /// What is heard of others is ignored.
     pub(super) generation: u64,
+    /// Which of all its supervisor's starts was its last. What is heard of others is ignored: the place may have been
+    /// another's.
+    pub(super) incarnation: u64,
     /// Failures in a row, none of them after a whole period of good behaviour.
     pub(super) failures: u32,
     pub(super) state: ChildState,
@@ -42,7 +44,7 @@ pub(super) enum ChildState {
     Up(Recipient<Stop>),
     /// It is started again by this timer, whatever its siblings do.
     BackingOff(SpawnHandle),
-    /// Temporary, and ended.
+    /// Temporary and ended, or removed: never started again. Its place may be given away.
     Removed,
 }
 
@@ -56,8 +58,13 @@ impl Children {
         Self(specs.into_iter().map(child).collect())
     }
 
-    /// Adds one, and gives its number.
+    /// Adds one where one was removed or else at the end, and gives its number.
     pub(super) fn add(&mut self, child: Child) -> usize {
+        let is_free = |child: &Child| matches!(child.state, ChildState::Removed);
+        if let Some(index) = self.0.iter().position(is_free) {
+            self.0[index] = child;
+            return index;
+        }
         self.0.push(child);
         self.0.len() - 1
     }
@@ -144,6 +151,7 @@ impl Child {
             status,
             spec,
             generation: 0,
+            incarnation: 0,
             failures: 0,
             state: ChildState::Down,
             up_since: None,
@@ -162,7 +170,8 @@ impl Child {
     }
 
     /// Begins its next generation.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, incarnation: u64) {
+        self.incarnation = incarnation;
         self.generation = self.status.start();
         self.state = ChildState::Starting(None);
         self.told = None;
@@ -226,5 +235,38 @@ impl Child {
         for waiting in self.on_removal.drain(..) {
             answer(Some(waiting), ());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_that_come_and_go_leave_nothing_behind() {
+        let registry = Arc::new(Registry::default());
+        let root = ActorStatus::detached();
+        let child = |id: &str| {
+            let spec = ChildSpec {
+                id: id.to_owned(),
+                restart: Restart::Permanent,
+                is_significant: false,
+                shutdown: Duration::ZERO,
+                start: Box::new(|_| ()),
+            };
+            Child::new(spec, &root, &registry)
+        };
+        let mut children = Children::new(Vec::new(), &root, &registry);
+        for id in ["a", "b", "c"] {
+            children.add(child(id));
+        }
+        for id in ["d", "e", "f"] {
+            let b = children.find("b").expect("it was added");
+            children[b].remove();
+            assert_eq!(children.add(child(id)), b);
+            children[b].remove();
+            assert_eq!((children.add(child("b")), children.len()), (b, 3));
+        }
+        assert_eq!(children.find("d"), None);
     }
 }

@@ -175,6 +175,7 @@ impl Handler<RemoveChild> for Supervisor {
         child.status.set(ActorState::Stopped);
         child.remove();
         self.end_if_bereft(ctx);
+        self.settled(index, ctx);
     }
 }
 

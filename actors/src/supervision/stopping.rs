@@ -47,22 +47,23 @@ impl Supervisor {
     pub(super) fn tell(&mut self, index: usize, how: Stop, ctx: &mut Context<Self>) {
         let child = &mut self.children[index];
         if child.tell(how) {
-            let (deadline, generation) = (child.spec.shutdown, child.generation);
-            tracing::debug!(path = child.path(), generation, ?deadline, "stopping");
+            let (deadline, incarnation) = (child.spec.shutdown, child.incarnation);
+            let (path, generation) = (child.path(), child.generation);
+            tracing::debug!(path, generation, ?deadline, "stopping");
             if deadline == Duration::MAX {
                 return;
             }
             ctx.run_later(deadline, move |supervisor, ctx| {
-                supervisor.give_up(index, generation, ctx);
+                supervisor.give_up(index, incarnation, ctx);
             });
         }
     }
 
-    fn give_up(&mut self, index: usize, generation: u64, ctx: &mut Context<Self>) {
+    fn give_up(&mut self, index: usize, incarnation: u64, ctx: &mut Context<Self>) {
         let child = &mut self.children[index];
-        if child.is_alive() && child.generation == generation {
+        if child.is_alive() && child.incarnation == incarnation {
             let deadline = child.spec.shutdown;
-            let path = child.path();
+            let (path, generation) = (child.path(), child.generation);
             tracing::error!(
                 path,
                 generation,
@@ -76,7 +77,7 @@ impl Supervisor {
             if self.is_removed(index, &ExitReason::Normal) {
                 self.end_if_bereft(ctx);
             }
-            self.proceed(ctx);
+            self.settled(index, ctx);
         }
     }
 }

@@ -23,6 +23,8 @@ use crate::stats::Registry;
 pub struct Supervisor {
     pub(super) name: String,
     pub(super) children: Children,
+    /// How many starts of children there were.
+    starts: u64,
     strategy: Strategy,
     pub(super) auto_shutdown: AutoShutdown,
     budget: RestartBudget,
@@ -89,6 +91,7 @@ impl Supervisor {
                 false => path.to_string(),
             },
             children: Children::new(children, lifeline.status(), &registry),
+            starts: 0,
             strategy: Strategy::default(),
             auto_shutdown: AutoShutdown::default(),
             budget,
@@ -158,6 +161,9 @@ impl Supervisor {
         if self.plan.wait.is_some() || self.plan.is_begun {
             return;
         }
+        // One that was removed meanwhile is not started, and one in its place was when it was added.
+        let is_down = |index: &usize| matches!(self.children[*index].state, ChildState::Down);
+        while self.plan.start.pop_front_if(|index| !is_down(index)).is_some() {}
         if let Some(index) = self.plan.start.front().copied() {
             self.plan.is_begun = true;
             self.start(index, ctx);
@@ -173,7 +179,8 @@ impl Supervisor {
 
     pub(super) fn start(&mut self, index: usize, ctx: &mut Context<Self>) {
         let child = &mut self.children[index];
-        child.begin();
+        self.starts += 1;
+        child.begin(self.starts);
         let (path, generation) = (child.path(), child.generation);
         if generation == 1 {
             tracing::debug!(path, generation, "starting");
@@ -181,7 +188,7 @@ impl Supervisor {
             tracing::info!(path, generation, "starting again");
         }
         let events = ctx.address().recipient();
-        let lifeline = Lifeline::new(events, index, generation, child.status.clone());
+        let lifeline = Lifeline::new(events, index, child.incarnation, child.status.clone());
         (child.spec.start)(lifeline);
     }
 
@@ -196,7 +203,7 @@ impl Supervisor {
     }
 
     /// The child is up, or stays down: if it was waited for, the next one is started.
-    fn settled(&mut self, index: usize, ctx: &mut Context<Self>) {
+    pub(super) fn settled(&mut self, index: usize, ctx: &mut Context<Self>) {
         if self.plan.is_begun && self.plan.start.front() == Some(&index) {
             self.plan.start.pop_front();
             self.plan.is_begun = false;
@@ -227,7 +234,7 @@ impl Supervisor {
         }
         if self.is_removed(index, reason) {
             self.end_if_bereft(ctx);
-            return self.proceed(ctx);
+            return self.settled(index, ctx);
         }
         if is_stopping {
             return self.proceed(ctx);
@@ -336,7 +343,7 @@ impl Handler<ChildEvent> for Supervisor {
 
     fn handle(&mut self, event: ChildEvent, ctx: &mut Context<Self>) {
         let child = &mut self.children[event.index];
-        if child.generation != event.generation {
+        if child.incarnation != event.incarnation {
             return;
         }
         match event.news {

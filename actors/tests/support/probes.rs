@@ -10,7 +10,7 @@ use actix_rt::System;
 use veltrix_actors::mailbox::control;
 use veltrix_actors::{
     AutoShutdown, Backoff, ChildHandle, ChildSpec, ExitReason, Lifeline, Registry, Restart,
-    RestartBudget, RootWatch, Stop, Strategy, Supervisor, start_supervisor,
+    RestartBudget, RootWatch, Stop, Strategy, Supervisor, SupervisorPlace, start_supervisor,
 };
 
 /// How a probe ends.
@@ -142,9 +142,16 @@ impl Probe {
     pub(crate) async fn start(self) -> Tree {
         let scene = Scene::default();
         let (lifeline, watch) = Lifeline::root();
-        let stop = start_supervisor(self.supervisor(&scene, lifeline));
+        let place = SupervisorPlace::default();
+        let root = self.supervisor(&scene, lifeline).found_at(&place);
+        let stop = start_supervisor(root);
         idle().await;
-        Tree { scene, stop, watch }
+        Tree {
+            scene,
+            place,
+            stop,
+            watch,
+        }
     }
 
     fn supervisor(&self, scene: &Scene, lifeline: Lifeline) -> Supervisor {
@@ -289,6 +296,7 @@ impl Handler<Order> for ProbeActor {
 /// A running tree.
 pub(crate) struct Tree {
     scene: Scene,
+    place: SupervisorPlace,
     stop: Recipient<Stop>,
     watch: RootWatch,
 }
@@ -320,6 +328,17 @@ impl Tree {
     pub(crate) async fn become_ready(&self, id: &str) {
         control(&self.scene.living(id).orders, Order::BecomeReady);
         idle().await;
+    }
+
+    /// Has the root take on a child, and waits until it is up or cannot be.
+    pub(crate) async fn add(&self, probe: Probe) -> Result<(), String> {
+        let scene = self.scene.clone();
+        self.place.add(move || probe.spec(&scene)).await
+    }
+
+    /// Has the root let a child go, and waits until it is gone.
+    pub(crate) async fn remove(&self, id: &str) {
+        self.place.remove(id, Stop::Drain).await;
     }
 
     /// By which others report the end of the child's generation of now.
