@@ -22,8 +22,7 @@ pub(crate) struct RouterOutlets {
     all: Vec<Outlet>,
     touched: Vec<usize>,
     is_touched: Vec<bool>,
-    /// Places of lanes that are gone.
-    free: Vec<Range<usize>>,
+    free: FreePlaces,
     owner: Recipient<OutletReady>,
     registry: Arc<Registry>,
 }
@@ -35,7 +34,7 @@ impl RouterOutlets {
             all: Vec::new(),
             touched: Vec::new(),
             is_touched: vec![false; UNMATCHED + 1],
-            free: Vec::new(),
+            free: FreePlaces::default(),
             owner,
             registry: spec.registry.clone(),
         };
@@ -104,23 +103,12 @@ impl RouterOutlets {
         for place in places.clone() {
             self.all[place] = self.outlet(place, &Target::of(&Inlet::new()));
         }
-        self.free.push(places);
+        self.free.add(places);
     }
 
     fn occupy(&mut self, route: &Route) -> usize {
-        let count = route.lanes.len();
-        let fitting = self.free.iter().position(|places| places.len() >= count);
-        let first = match fitting {
-            Some(number) => {
-                let first = self.free[number].start;
-                self.free[number].start += count;
-                if self.free[number].is_empty() {
-                    self.free.swap_remove(number);
-                }
-                first
-            }
-            None => self.all.len(),
-        };
+        let fitting = self.free.take(route.lanes.len());
+        let first = fitting.unwrap_or(self.all.len());
         for (place, lane) in (first..).zip(&route.lanes) {
             let outlet = self.outlet(place, &Target::of(lane));
             if place < self.all.len() {
@@ -135,6 +123,36 @@ impl RouterOutlets {
 
     fn outlet(&self, place: usize, target: &Target) -> Outlet {
         Outlet::to(target, self.owner.clone(), place, &self.registry)
+    }
+}
+
+/// Places of lanes that are gone: ranges that lie apart, in their order.
+#[derive(Default)]
+struct FreePlaces(Vec<Range<usize>>);
+
+impl FreePlaces {
+    fn add(&mut self, places: Range<usize>) {
+        self.0.push(places);
+        self.0.sort_by_key(|free| free.start);
+        // Neighbours become one, or a route with more lanes than those before it would never fit.
+        self.0.dedup_by(|next, free| {
+            let is_adjoining = free.end == next.start;
+            if is_adjoining {
+                free.end = next.end;
+            }
+            is_adjoining
+        });
+    }
+
+    /// The first of `count` places side by side.
+    fn take(&mut self, count: usize) -> Option<usize> {
+        let fitting = self.0.iter().position(|places| places.len() >= count)?;
+        let first = self.0[fitting].start;
+        self.0[fitting].start += count;
+        if self.0[fitting].is_empty() {
+            self.0.remove(fitting);
+        }
+        Some(first)
     }
 }
 
@@ -156,5 +174,21 @@ fn is_same_way(a: &RouterSpec, b: &RouterSpec) -> bool {
         (Unmatched::Sink(a), Unmatched::Sink(b)) => Arc::ptr_eq(&a.inlet, &b.inlet),
         (Unmatched::Sink(_), _) | (_, Unmatched::Sink(_)) => false,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_small_routes_become_one_that_a_large_route_fits_in() {
+        let mut free = FreePlaces::default();
+        for places in [6..8, 2..3, 10..12, 3..6] {
+            free.add(places);
+        }
+        assert_eq!(free.take(7), None);
+        assert_eq!((free.take(4), free.take(2)), (Some(2), Some(6)));
+        assert_eq!((free.take(2), free.take(1)), (Some(10), None));
     }
 }

@@ -14,8 +14,8 @@ use super::translate::{backoff, breaker, key, restart};
 use super::tree::{HANG_TIMEOUT, SHUTDOWN, Tree, child, supervisor_child};
 use crate::config::{self, Config, HandlerConfig, SinkConfig};
 
-/// Makes a child's spec, as often as its supervisor is started.
-pub(super) type MakeChild = Box<dyn Fn() -> ChildSpec + Send>;
+/// Makes a child's spec where its supervisor lives.
+pub(super) type MakeChild = Box<dyn FnOnce() -> ChildSpec + Send>;
 
 /// The places of one version of a handler.
 #[derive(Clone)]
@@ -80,13 +80,10 @@ impl Tree {
         let inlet = self.sinks[&sink.name].inlet.clone();
         let arbiter = self.thread("sinks", &sink.name, sink.factory.is_blocking());
         Box::new(move || {
-            let (spec, inlet, arbiter) = (spec.clone(), inlet.clone(), arbiter.clone());
-            child(
-                &spec.name.clone(),
-                Restart::Permanent,
-                SHUTDOWN,
-                move |lifeline| start_sink(spec.clone(), inlet.clone(), &arbiter, lifeline),
-            )
+            let name = spec.name.clone();
+            child(&name, Restart::Permanent, SHUTDOWN, move |lifeline| {
+                start_sink(spec.clone(), inlet.clone(), &arbiter, lifeline);
+            })
         })
     }
 
@@ -96,9 +93,8 @@ impl Tree {
         let lanes = self.lanes[&handler.name].slots.clone();
         let (supervision, registry) = (handler.supervision.clone(), self.registry.clone());
         Box::new(move || {
-            let (spec, lanes, restart) = (spec.clone(), lanes.clone(), restart(&supervision));
-            let name = spec.handler.clone();
-            supervisor_child(&name, &supervision, registry.clone(), None, move || {
+            let (name, restart) = (spec.handler.clone(), restart(&supervision));
+            supervisor_child(&name, &supervision, registry, None, move || {
                 lanes
                     .iter()
                     .enumerate()

@@ -87,7 +87,6 @@ impl Tree {
             .or_insert_with(|| Arbiter::new().handle())
             .clone();
         Some(Box::new(move || {
-            let (spec, arbiter) = (spec.clone(), arbiter.clone());
             let name = spec.sink.clone();
             tree::child(&name, Restart::Permanent, SHUTDOWN, move |lifeline| {
                 start_overflow(spec.clone(), &arbiter, lifeline);

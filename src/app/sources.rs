@@ -57,7 +57,6 @@ impl Tree {
         let arbiter = self.thread("sources", &source.name, source.factory.is_blocking());
         let shutdown = shutdown(config);
         Box::new(move || {
-            let (spec, arbiter) = (spec.clone(), arbiter.clone());
             let name = spec.place.name.clone();
             significant(tree::child(
                 &name,

@@ -163,7 +163,9 @@ impl Supervisor {
         }
         // One that was removed meanwhile is not started, and one in its place was when it was added.
         let is_down = |index: &usize| matches!(self.children[*index].state, ChildState::Down);
-        while self.plan.start.pop_front_if(|index| !is_down(index)).is_some() {}
+        while self.plan.start.front().is_some_and(|next| !is_down(next)) {
+            self.plan.start.pop_front();
+        }
         if let Some(index) = self.plan.start.front().copied() {
             self.plan.is_begun = true;
             self.start(index, ctx);
