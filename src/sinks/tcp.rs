@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use rustix::net::sockopt::socket_send_buffer_size;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -29,8 +29,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reads of what a talkative peer has sent, before each delivery.
 const DISCARDED_READS_MAX: usize = 64;
 
-/// Bytes sent last that are kept to be sent again; the operating system's buffer seldom has room for more.
-const RESENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes asked for as a connection's buffer in the operating system, which takes twice as many for what it adds to them
+/// (socket(7)). Left alone, Linux goes up to 4 MiB, all of which would have to be kept here as well.
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes sent last that are kept to be sent again: all that the operating system's buffer may have.
+const RESENT_BYTES_MAX: usize = 2 * SEND_BUFFER_BYTES;
 
 /// Options of a TCP sink.
 ///
@@ -139,8 +142,9 @@ struct Connection {
     /// of the last line is not known.
     idle: Option<TcpStream>,
     /// The lines sent last, as many as may still be in the operating system's buffer.
-    sent: VecDeque<String>,
-    sent_bytes: usize,
+    sent: VecDeque<u8>,
+    /// Bytes of each delivery in `sent`.
+    deliveries: VecDeque<usize>,
 }
 
 impl Connection {
@@ -159,20 +163,19 @@ impl Connection {
     }
 
     /// What a new connection begins with.
-    fn lines_again(&self) -> String {
-        self.sent.iter().map(String::as_str).collect()
+    fn lines_again(&self) -> Vec<u8> {
+        let (first, second) = self.sent.as_slices();
+        [first, second].concat()
     }
 
-    fn put_back(&mut self, stream: TcpStream, lines: String) {
-        let room = socket_send_buffer_size(&stream).unwrap_or(RESENT_BYTES_MAX);
-        let room = room.min(RESENT_BYTES_MAX);
-        self.sent_bytes += lines.len();
-        self.sent.push_back(lines);
-        while let Some(first) = self.sent.front()
-            && self.sent_bytes - first.len() >= room
+    fn put_back(&mut self, stream: TcpStream, lines: &str) {
+        self.sent.extend(lines.as_bytes());
+        self.deliveries.push_back(lines.len());
+        while let Some(first) = self.deliveries.front().copied()
+            && self.sent.len() - first >= RESENT_BYTES_MAX
         {
-            self.sent_bytes -= first.len();
-            self.sent.pop_front();
+            self.sent.drain(..first);
+            self.deliveries.pop_front();
         }
         self.idle = Some(stream);
     }
@@ -201,7 +204,7 @@ impl AsyncSink for TcpSink {
         let limit = self.timeout;
         async move {
             let open = connection.borrow_mut().take_open();
-            let mut again = String::new();
+            let mut again = Vec::new();
             let mut stream = match open {
                 Some(stream) => stream,
                 None => {
@@ -219,13 +222,13 @@ impl AsyncSink for TcpSink {
             }
             let lines = lines(&events);
             let write = async {
-                stream.write_all(again.as_bytes()).await?;
+                stream.write_all(&again).await?;
                 stream.write_all(lines.as_bytes()).await?;
                 stream.flush().await
             };
             match timeout(limit, write).await {
                 Ok(Ok(())) => {
-                    connection.borrow_mut().put_back(stream, lines);
+                    connection.borrow_mut().put_back(stream, &lines);
                     Ok(())
                 }
                 Ok(Err(error)) => Err(later(format!("cannot write to `{address}`: {error}"))),
@@ -257,6 +260,7 @@ async fn connect(address: &str) -> Result<TcpStream, DeliveryError> {
         .map_err(|_| failed(&format_args!("no answer within {CONNECT_TIMEOUT:?}")))?
         .map_err(|error| failed(&error))?;
     stream.set_nodelay(true).map_err(|error| failed(&error))?;
+    set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES).map_err(|error| failed(&error))?;
     Ok(stream)
 }
 
@@ -387,7 +391,7 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.unwrap();
         for _ in 0..32 {
             stream.write_all(lines.as_bytes()).await.unwrap();
-            connection.put_back(stream, lines.clone());
+            connection.put_back(stream, &lines);
             stream = connection.take_open().unwrap();
         }
         let kept = connection.lines_again().len();
