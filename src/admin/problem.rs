@@ -10,19 +10,16 @@ const CONTENT_TYPE: &str = "application/problem+json";
 
 /// A problem with its reason, which says what to do.
 pub(super) fn problem(status: StatusCode, detail: &str) -> HttpResponse {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body = object!({ "title": title, "status": status.as_u16(), "detail": detail });
-    HttpResponse::build(status)
-        .content_type(CONTENT_TYPE)
-        .body(body.to_string())
+    with(status, detail, serde_json::Value::Null)
 }
 
 /// A config's problems, one by one.
 pub(super) fn with(status: StatusCode, detail: &str, problems: serde_json::Value) -> HttpResponse {
     let title = status.canonical_reason().unwrap_or_default();
-    let body = object!({
-        "title": title, "status": status.as_u16(), "detail": detail, "problems": problems,
-    });
+    let mut body = object!({ "title": title, "status": status.as_u16(), "detail": detail });
+    if !problems.is_null() {
+        body["problems"] = problems;
+    }
     HttpResponse::build(status)
         .content_type(CONTENT_TYPE)
         .body(body.to_string())
