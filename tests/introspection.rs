@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 
 use gate::Gate;
 use metrics::Metrics;
-use process::{Process, request};
+use process::{Process, connect, request};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -214,4 +214,38 @@ fn metrics_and_log_tell_of_each_restart_and_each_state() {
     }
     process.signal(Signal::TERM);
     process.wait().assert_drained();
+}
+
+#[test]
+fn metrics_tell_how_many_connections_are_open_and_how_many_failed() {
+    let config = json!({
+        "service": { "admin": { "listen": "127.0.0.1:0" } },
+        "sources": {
+            "calm": { "type": "tcp", "listen": "127.0.0.1:0" },
+            "hasty": { "type": "tcp", "listen": "127.0.0.1:0", "idle_timeout": "1ms" },
+        },
+        "handlers": { "all": { "on": ">", "type": "pass", "to": ["none"] } },
+        "sinks": { "none": { "type": "blackhole" } },
+    });
+    let mut process = Process::start(&config.to_string());
+    let (calm, hasty, admin) = (
+        process.address("calm"),
+        process.address("hasty"),
+        process.admin(),
+    );
+    let counts = |source: &str| {
+        let metrics = Metrics::of(admin);
+        let open = format!(r#"veltrix_source_connections{{source="{source}"}}"#);
+        let failed = format!(r#"veltrix_source_connections_failed_total{{source="{source}"}}"#);
+        (metrics.get(&open), metrics.get(&failed))
+    };
+    let mut open = vec![connect(calm), connect(calm), connect(calm)];
+    process.until("three are open", || counts("calm") == (3.0, 0.0));
+    open.pop();
+    process.until("one has ended well", || counts("calm") == (2.0, 0.0));
+    open.push(connect(hasty));
+    process.until("one was idle for too long", || {
+        counts("hasty") == (0.0, 1.0)
+    });
+    process.stop().assert_drained();
 }

@@ -86,6 +86,9 @@ impl SourceActor {
         let name = self.port.name().to_owned();
         // One that failed is started again at once; its events are on their way without it.
         self.waits_for_finished &= matches!(result, Ok(Ok(()))) || self.port.is_draining();
+        if self.factory.is_none() && !matches!(result, Ok(Ok(()))) {
+            self.port.stats().connections_failed.add(1);
+        }
         match result {
             Ok(Ok(())) => {
                 // One that was told to may be followed by another.

@@ -247,6 +247,7 @@ impl SourcePort {
     pub fn spawn_connection(&self, connection: Box<dyn Source>) {
         let shared = &self.shared;
         shared.children.set(shared.children.get() + 1);
+        shared.stats.connections.add(1);
         let parent = self.clone();
         SourceActor::create(|ctx| {
             let port = SourcePort::new(
@@ -363,6 +364,7 @@ impl Drop for ConnectionEnd {
     fn drop(&mut self) {
         let children = &self.0.shared.children;
         children.set(children.get() - 1);
+        self.0.shared.stats.connections.add(-1);
         self.0.wake();
     }
 }

@@ -62,6 +62,10 @@ pub struct SourceStats {
     pub recovered: Counter,
     /// Accepted, but their batch vanished unfinished: a bug, shown as an imbalance.
     pub lost: Counter,
+    /// Open connections, of a source that accepts some by itself.
+    pub connections: Gauge,
+    /// Those that ended by an error, a timeout or a panic.
+    pub connections_failed: Counter,
     rejected: DashMap<&'static str, u64>,
     /// Bytes of the intakes in flight.
     held_bytes: AtomicUsize,

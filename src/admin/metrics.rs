@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use veltrix_actors::ActorState;
+use veltrix_actors::{ActorState, SourceStats};
 
 use super::open_metrics::{Page, label, one};
 use super::{Observed, journal_metrics};
@@ -67,21 +67,37 @@ fn sources(page: &mut Page, observed: &Observed, ledgers: &Ledgers) {
         "Accepted events that a process before this one had accepted",
         recovered,
     );
-    let pending = sources
+    type Level = fn(&SourceStats) -> i64;
+    let gauges: [(&str, &str, Level); 3] = [
+        (
+            "veltrix_source_pending",
+            "Events on their way into the journal, not accepted yet",
+            |s| s.pending.get(),
+        ),
+        (
+            "veltrix_source_in_flight",
+            "Accepted and not finished events",
+            |s| s.in_flight.get(),
+        ),
+        (
+            "veltrix_source_connections",
+            "Open connections of `tcp` sources",
+            |s| s.connections.get(),
+        ),
+    ];
+    for (name, help, level) in gauges {
+        let levels = sources
+            .iter()
+            .map(|(name, stats)| (label("source", name), level(stats)));
+        page.gauge(name, help, levels);
+    }
+    let failed = sources
         .iter()
-        .map(|(name, stats)| (label("source", name), stats.pending.get()));
-    page.gauge(
-        "veltrix_source_pending",
-        "Events on their way into the journal, not accepted yet",
-        pending,
-    );
-    let in_flight = sources
-        .iter()
-        .map(|(name, stats)| (label("source", name), stats.in_flight.get()));
-    page.gauge(
-        "veltrix_source_in_flight",
-        "Accepted and not finished events",
-        in_flight,
+        .map(|(name, stats)| (label("source", name), stats.connections_failed.get()));
+    page.counter(
+        "veltrix_source_connections_failed",
+        "Connections of `tcp` sources that ended by an error, a timeout or a panic",
+        failed,
     );
     let balanced = sources
         .iter()
