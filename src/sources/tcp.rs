@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,7 +18,8 @@ use veltrix_actors::{Admission, ID_CONFLICT, Source, SourceFactory, SourcePort, 
 use super::{Problem, check_max_event, listening, unless};
 use crate::config::{ByteSize, DurationText};
 use crate::lines::{
-    Chunk, EVENT_BYTES_DEFAULT, EnvelopeFactory, FIRST_READ_BYTES, Framer, LineEnvelope, LineParser,
+    Chunk, EVENT_BYTES_DEFAULT, EnvelopeFactory, FIRST_READ_BYTES, Framer, LineEnvelope, LineError,
+    LineParser,
 };
 
 /// Wait after the system refused to accept, as it does when file descriptors run out.
@@ -203,7 +203,39 @@ impl Connection {
 /// What is told once the events of a chunk are accepted.
 struct Answer {
     accepted: oneshot::Receiver<Admission>,
-    told: serde_json::Value,
+    told: Told,
+}
+
+/// An answer as it is written.
+#[derive(Serialize)]
+struct Told {
+    accepted: usize,
+    rejected: usize,
+    errors: Vec<ToldError>,
+}
+
+#[derive(Serialize)]
+struct ToldError {
+    /// Its number in the connection, from 1; conflicts are found too late to know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    reason: &'static str,
+    detail: String,
+}
+
+impl Told {
+    /// Has it say that so many of the events are refused.
+    fn refuse_conflicts(&mut self, conflicts: usize) {
+        self.accepted = self.accepted.saturating_sub(conflicts);
+        self.rejected += conflicts;
+        self.errors.push(ToldError {
+            line: None,
+            reason: ID_CONFLICT,
+            detail: format!(
+                "{conflicts} events have the source and id of others that came before, with another type, subject or data"
+            ),
+        });
+    }
 }
 
 /// The reading side of a connection. Its end ends the answering.
@@ -277,12 +309,19 @@ impl Reader<'_> {
             self.port.submit(parsed.intake);
             return;
         }
-        let error = |(line, error): (u64, crate::lines::LineError)| json!({ "line": line, "reason": error.reason, "detail": error.message });
-        let errors: Vec<_> = parsed.errors.into_iter().map(error).collect();
-        let answer = json!({ "accepted": accepted, "rejected": parsed.rejected, "errors": errors });
+        let error = |(line, error): (u64, LineError)| ToldError {
+            line: Some(line),
+            reason: error.reason,
+            detail: error.message,
+        };
+        let told = Told {
+            accepted,
+            rejected: parsed.rejected,
+            errors: parsed.errors.into_iter().map(error).collect(),
+        };
         let answer = Answer {
             accepted: self.port.submit_acknowledged(parsed.intake),
-            told: answer,
+            told,
         };
         self.unanswered.set(self.unanswered.get() + 1);
         if self.answers.send(answer).await.is_err() {
@@ -321,11 +360,12 @@ impl Answerer<'_> {
     async fn answer(&mut self, Answer { accepted, mut told }: Answer) -> Result<(), String> {
         match accepted.await {
             Ok(Admission::Accepted) => {}
-            Ok(Admission::Conflicting(conflicts)) => tell_conflicts(&mut told, conflicts),
+            Ok(Admission::Conflicting(conflicts)) => told.refuse_conflicts(conflicts),
             _ => return Err("its events could not be stored".to_owned()),
         }
-        let line = format!("{told}\n");
-        let writing = self.writer.write_all(line.as_bytes());
+        let mut line = serde_json::to_vec(&told).map_err(|error| error.to_string())?;
+        line.push(b'\n');
+        let writing = self.writer.write_all(&line);
         match timeout(self.write_timeout, writing).await {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(_) => Err("the peer does not read its answers".to_owned()),
@@ -333,22 +373,9 @@ impl Answerer<'_> {
     }
 }
 
-/// Has an answer say that so many of the events are refused.
-fn tell_conflicts(told: &mut serde_json::Value, conflicts: usize) {
-    let number = |value: &serde_json::Value| value.as_u64().unwrap_or(0);
-    let conflicts = conflicts as u64;
-    told["accepted"] = (number(&told["accepted"]).saturating_sub(conflicts)).into();
-    told["rejected"] = (number(&told["rejected"]) + conflicts).into();
-    if let Some(errors) = told["errors"].as_array_mut() {
-        let detail = format!(
-            "{conflicts} events have the source and id of others that came before, with another type, subject or data"
-        );
-        errors.push(json!({ "reason": ID_CONFLICT, "detail": detail }));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
     use super::super::testing::{Harness, event_line, ids};
