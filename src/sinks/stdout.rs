@@ -1,7 +1,7 @@
 //! `type: stdout`: one line of CloudEvents JSON per event on the process's standard output.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use veltrix_actors::{AnySink, Event, FlushError, Sink, SinkFactory, StartError};
 
 use super::line_buffer::LineBuffer;
+use crate::telemetry;
 
 /// Standard output has no options.
 ///
@@ -42,12 +43,35 @@ impl SinkFactory for StdoutFactory {
             .as_fd()
             .try_clone_to_owned()
             .map_err(|error| StartError(format!("cannot open standard output: {error}")))?;
-        let sink = StdoutSink::new(File::from(out), self.is_mid_line.clone());
+        let out = Output {
+            is_terminal: out.is_terminal(),
+            file: File::from(out),
+        };
+        let sink = StdoutSink::new(out, self.is_mid_line.clone());
         Ok(AnySink::Sync(Box::new(sink)))
     }
 
     fn is_blocking(&self) -> bool {
         true
+    }
+}
+
+/// Standard output, which may be the terminal that the status line is on.
+struct Output {
+    file: File,
+    is_terminal: bool,
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.is_terminal {
+            true => telemetry::around_bars(|| self.file.write(bytes)),
+            false => self.file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
