@@ -43,6 +43,13 @@ impl Seen {
         self.neighbour_events as f64 / self.time.as_secs_f64().max(1e-9)
     }
 
+    fn look(&mut self, stage: &mut Stage) -> anyhow::Result<()> {
+        self.memory.extend(stage.process()?.memory_bytes());
+        let journal = journal_bytes(stage)?;
+        self.journal_bytes = self.journal_bytes.max(journal);
+        Ok(())
+    }
+
     fn memory_most(&self) -> u64 {
         self.memory.iter().copied().max().unwrap_or_default()
     }
@@ -176,13 +183,13 @@ fn check_rates(usual: &Seen, first: &Seen, second: &Seen, drained: f64) -> Vec<S
     wrong
 }
 
-/// Runs until so many events more are accepted, and so long.
+/// Runs until so many events more are accepted, as fast as they are, and then without load until so much time has passed.
 fn run_load(stage: &mut Stage, events: u64, time: Duration) -> anyhow::Result<Seen> {
     let (started, acked) = (Instant::now(), stage.fleet.acked());
     let (neighbour, _) = stage.receiver.count("hook");
     let mut seen = Seen::default();
     let mut progressed = Instant::now();
-    while seen.events < events || started.elapsed() < time {
+    while seen.events < events {
         ensure!(stage.process()?.let_run(SAMPLE_EVERY), "it ended by itself");
         let now = stage.fleet.acked() - acked;
         if now > seen.events {
@@ -193,11 +200,15 @@ fn run_load(stage: &mut Stage, events: u64, time: Duration) -> anyhow::Result<Se
             progressed.elapsed() < PATIENCE,
             "no event is accepted any more"
         );
-        seen.memory.extend(stage.process()?.memory_bytes());
-        let journal = journal_bytes(stage)?;
-        seen.journal_bytes = seen.journal_bytes.max(journal);
+        seen.look(stage)?;
     }
     seen.time = started.elapsed();
     seen.neighbour_events = stage.receiver.count("hook").0 - neighbour;
+    stage.fleet.hold(true);
+    while started.elapsed() < time {
+        ensure!(stage.process()?.let_run(SAMPLE_EVERY), "it ended by itself");
+        seen.look(stage)?;
+    }
+    stage.fleet.hold(false);
     Ok(seen)
 }
