@@ -1,6 +1,9 @@
 //! `POST /api/dead-letters/replay` and `.../purge`: what changes something. From this machine only, and never unaudited.
 
-use actix_web::http::StatusCode;
+use std::net::IpAddr;
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{StatusCode, Uri};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -147,7 +150,23 @@ pub(super) fn check(request: &HttpRequest) -> Result<(), Refusal> {
         let why = "send `content-type: application/json`";
         return Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, why.to_owned()));
     }
+    // A page from elsewhere whose name was made to point here (DNS rebinding) is not stopped by its browser.
+    let origin = request.headers().get(header::ORIGIN);
+    if origin.is_some_and(|origin| !is_local(origin)) {
+        let why = "a page from elsewhere may not do this: its origin is no loopback address";
+        return Err(Refusal(StatusCode::FORBIDDEN, why.to_owned()));
+    }
     Ok(())
+}
+
+fn is_local(origin: &HeaderValue) -> bool {
+    let origin = origin
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse::<Uri>().ok());
+    let host = origin.as_ref().and_then(Uri::host).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// What the order is about, pinned to what there is now; it is in the audit log from here on, unless nothing is to be done.

@@ -20,8 +20,10 @@ use crate::app::ReloadDesk;
 use crate::audit::AuditLog;
 use crate::ledgers::LedgerBook;
 pub(crate) use actions::USER_HEADER;
-use actix_web::http::header::ContentType;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ContentType, HeaderValue};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, Route, guard, web};
+use problem::problem;
 use veltrix_actors::{
     DeadLetterDesk, JournalDesk, MemoryBudget, Registry, ReplayDirectory, TypeTable,
 };
@@ -80,21 +82,19 @@ pub(crate) fn serve(listen: SocketAddr, observed: Observed, health: Arc<Health>)
         App::new()
             .app_data(web::Data::new(observed.clone()))
             .app_data(web::Data::from(health.clone()))
-            .route("/livez", web::get().to(live))
-            .route("/readyz", web::get().to(ready))
-            .route("/metrics", web::get().to(metrics))
-            .route("/api/dead-letters", web::get().to(dead_letters::list))
-            .route("/api/dead-letters/replay", web::post().to(actions::replay))
-            .route("/api/dead-letters/purge", web::post().to(actions::purge))
-            .route(
-                "/api/dead-letters/{sequence}",
-                web::get().to(dead_letters::show),
-            )
-            .route("/api/replay", web::post().to(replay::replay))
-            .route("/api/config", web::get().to(config::show))
-            .route("/api/config/history", web::get().to(config::history))
-            .route("/api/reload", web::post().to(config::reload))
-            .route("/api/tree", web::get().to(tree::show))
+            .service(shown("/livez").route(get().to(live)))
+            .service(shown("/readyz").route(get().to(ready)))
+            .service(shown("/metrics").route(get().to(metrics)))
+            .service(shown("/api/dead-letters").route(get().to(dead_letters::list)))
+            .service(done("/api/dead-letters/replay").route(web::post().to(actions::replay)))
+            .service(done("/api/dead-letters/purge").route(web::post().to(actions::purge)))
+            .service(shown("/api/dead-letters/{sequence}").route(get().to(dead_letters::show)))
+            .service(done("/api/replay").route(web::post().to(replay::replay)))
+            .service(shown("/api/config").route(get().to(config::show)))
+            .service(shown("/api/config/history").route(get().to(config::history)))
+            .service(done("/api/reload").route(web::post().to(config::reload)))
+            .service(shown("/api/tree").route(get().to(tree::show)))
+            .default_service(web::to(unknown))
     })
     .workers(1)
     .disable_signals()
@@ -104,6 +104,33 @@ pub(crate) fn serve(listen: SocketAddr, observed: Observed, health: Arc<Health>)
     }
     actix_rt::spawn(server.run());
     Ok(())
+}
+
+/// What can be looked at.
+fn shown(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| wrong_method("GET, HEAD")))
+}
+
+/// What can be done.
+fn done(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| wrong_method("POST")))
+}
+
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+async fn wrong_method(allowed: &'static str) -> HttpResponse {
+    let detail = format!("this takes {allowed} only");
+    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
+    let allowed = HeaderValue::from_static(allowed);
+    answer.headers_mut().insert(header::ALLOW, allowed);
+    answer
+}
+
+async fn unknown(request: HttpRequest) -> HttpResponse {
+    let detail = format!("there is no `{}` here", request.path());
+    problem(StatusCode::NOT_FOUND, &detail)
 }
 
 async fn live() -> HttpResponse {

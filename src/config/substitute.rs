@@ -1,7 +1,13 @@
 //! Fills `${env:NAME}`, `${env:NAME:default}` and `${file:/path}` into string values, and remembers what came from
 //! outside as secret.
 
-use std::{collections::BTreeMap, fs::File, io::Read, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+};
 
 use serde_json::Value;
 
@@ -128,7 +134,11 @@ impl Filler<'_> {
 fn read_secret(path: &Path) -> Result<String, Wrong> {
     let told = |why: String, help: &str| (why, help.to_owned());
     let failed = |error: std::io::Error| told(error.to_string(), TEXT_FILES);
-    let mut file = File::open(path).map_err(failed)?;
+    // Not waiting, as opening a pipe would until somebody writes to it.
+    let mut options = File::options();
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    options.read(true).custom_flags(nonblocking);
+    let mut file = options.open(path).map_err(failed)?;
     // of the open file, so that nobody can put another in its place in between
     let found = file.metadata().map_err(failed)?;
     if !found.is_file() {
@@ -182,5 +192,21 @@ mod tests {
         assert_eq!(others_who_may_read(0o440, 0, 0), Some("its group"));
         assert_eq!(others_who_may_read(0o444, 0, 1000), Some("everybody"));
         assert_eq!(others_who_may_read(0o602, 1000, 1000), Some("everybody"));
+    }
+
+    #[test]
+    fn a_pipe_is_no_secret_and_nobody_waits_for_its_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        let (why, _) = read_secret(&pipe).unwrap_err();
+        assert_eq!(why, "it is no file");
     }
 }

@@ -12,7 +12,12 @@ use crate::config::Section;
 /// Compiles a map's section.
 pub(crate) fn prepare(section: &Section<'_>) -> Option<Arc<dyn HandlerFactory>> {
     let options: MapOptions = section.options()?;
+    let is_typeless = options.emit.as_deref() == Some("");
+    if is_typeless {
+        section.problem("emit", "a type must not be empty");
+    }
     match MapPlan::compile(&options, section.when()) {
+        Ok(_) if is_typeless => None,
         Ok(plan) => Some(Arc::new(MapFactory {
             plan: Arc::new(plan),
             emit: options.emit.map(Arc::from),
