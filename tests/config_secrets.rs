@@ -26,7 +26,7 @@ sources:
 handlers:
   call: { type: http, on: order.created, url: "http://127.0.0.1:1/x?key=SECRET", to: out, when: "data.order >= 0",
           headers: { authorization: "Bearer SECRET", x-key: "SECRET" }, supervision: { attempts: 1 } }
-  child: { type: exec, on: order.created, command: [sh, -c, "exit 3", "SECRET"], env: { TOKEN: "SECRET" }, to: out,
+  child: { type: exec, on: order.created, command: [sh, -c, "echo it is $TOKEN >&2; exit 3", "SECRET"], env: { TOKEN: "SECRET" }, to: out,
            supervision: { attempts: 1 } }
   keep: { type: pass, on: order.created, to: out }
 sinks:
@@ -116,6 +116,7 @@ fn a_running_process_keeps_secrets_to_itself() {
         let ended = process.stop();
         let log: String = ended.logs.iter().map(Value::to_string).collect();
         assert_silent("the log", &log);
+        assert!(log.contains("it is ***"), "what the child says is logged");
     }
 }
 

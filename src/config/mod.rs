@@ -22,6 +22,7 @@ mod json;
 mod layers;
 mod live;
 mod loops;
+mod mask;
 mod message;
 mod names;
 mod node;
@@ -90,6 +91,7 @@ pub use self::{
     validate::{Config, Place},
     written::Written,
 };
+pub(crate) use mask::Mask;
 
 /// Reads `files` in order, later ones over earlier ones, then the `VELTRIX__...` variables of `environment`, and
 /// validates all. Binds, opens for writing and creates nothing. With the config come its warnings.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::client::SendError;
+use crate::config::Mask;
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -19,6 +20,8 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     /// The body, or its beginning if it is longer than the reader wanted.
     pub(crate) body: Vec<u8>,
+    /// What of the body is not to be shown.
+    pub(crate) mask: Mask,
     /// Whether the body was longer than the reader wanted.
     pub(crate) is_cut: bool,
     /// Why the rest of the body never came, though the status did.
@@ -65,7 +68,7 @@ impl Answer {
         } else if self.verdict() == Verdict::Unauthorized {
             reason.push_str(" (check the credentials in `headers`)");
         }
-        let text = String::from_utf8_lossy(&self.body);
+        let text = self.mask.hide(String::from_utf8_lossy(&self.body));
         let excerpt: String = text
             .trim()
             .chars()
@@ -90,6 +93,7 @@ mod tests {
             headers: HeaderMap::new(),
             retry_after: None,
             body: body.as_bytes().to_vec(),
+            mask: Mask::default(),
             is_cut: false,
             body_error: None,
         }
@@ -117,5 +121,14 @@ mod tests {
         assert!(reason.len() < 250 && !reason.contains('\n'));
         assert!(answer(302, "").reason().contains("not followed"));
         assert!(answer(401, "").reason().contains("`headers`"));
+    }
+
+    #[test]
+    fn what_a_receiver_repeats_of_its_secrets_is_not_shown() {
+        let refused = Answer {
+            mask: Mask::of(["Bearer hunter2"]),
+            ..answer(422, "who is hunter2?")
+        };
+        assert!(refused.reason().ends_with(": who is ***?"));
     }
 }

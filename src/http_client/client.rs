@@ -119,6 +119,7 @@ impl HttpClient {
                 .and_then(|value| retry_after::parse(value, SystemTime::now())),
             headers: std::mem::take(response.headers_mut()),
             body,
+            mask: self.endpoint.mask.clone(),
             is_cut,
             body_error,
         })

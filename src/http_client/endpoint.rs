@@ -8,7 +8,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::Secret;
+use crate::config::{Mask, Secret};
 
 /// Headers sent with every request, by name. Values are secrets: they are never printed.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -31,6 +31,8 @@ const OURS: [&str; 7] = [
 pub(crate) struct Endpoint {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
+    /// What a receiver may repeat of what it is told.
+    pub(crate) mask: Mask,
 }
 
 impl fmt::Debug for Endpoint {
@@ -63,7 +65,16 @@ impl Endpoint {
             }
         }
         match url {
-            Ok(url) if problems.is_empty() => Ok(Self { url, headers: map }),
+            Ok(url) if problems.is_empty() => {
+                let query: Vec<_> = url.query_pairs().map(|(_, value)| value).collect();
+                let values = headers.0.values().map(Secret::expose);
+                let mask = Mask::of(values.chain(query.iter().map(AsRef::as_ref)));
+                Ok(Self {
+                    url,
+                    headers: map,
+                    mask,
+                })
+            }
             _ => Err(problems),
         }
     }

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::group::{self, Group};
 use super::options::Command;
 use super::stderr_log;
+use crate::config::{Mask, Secret};
 
 /// Bytes of one answer.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -78,7 +79,8 @@ impl Process {
         };
         let (owner, is_owned) = oneshot::channel();
         let number = pid.as_raw_pid();
-        let log = stderr_log::log(stderr, command.handler.clone(), number, is_owned);
+        let mask = Mask::of(command.environment.0.values().map(Secret::expose));
+        let log = stderr_log::log(stderr, command.handler.clone(), mask, number, is_owned);
         actix_rt::spawn(log);
         tracing::debug!(
             handler = command.handler,

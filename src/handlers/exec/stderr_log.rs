@@ -6,6 +6,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::oneshot;
 use veltrix_actors::LogLimit;
 
+use crate::config::Mask;
+
 /// Bytes of a line that are logged.
 const LINE_BYTES_MAX: usize = 2048;
 /// Lines of one child that are logged in a second.
@@ -17,6 +19,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) async fn log(
     stderr: impl AsyncRead + Unpin,
     handler: String,
+    mask: Mask,
     pid: i32,
     owner: oneshot::Receiver<()>,
 ) {
@@ -29,7 +32,7 @@ pub(super) async fn log(
                 "lines of the command's standard error were left out"
             );
         }
-        tracing::info!(handler, pid, "{line}");
+        tracing::info!(handler, pid, "{}", mask.hide(line));
     };
     let reading = read(stderr, &mut show);
     tokio::pin!(reading);

@@ -83,6 +83,7 @@ mod tests {
             status: StatusCode::OK,
             headers: HeaderMap::from_iter([(CONTENT_TYPE, content_type)]),
             retry_after: None,
+            mask: Default::default(),
             body: body.as_bytes().to_vec(),
             is_cut: false,
             body_error: None,
