@@ -47,6 +47,40 @@ fn a_reader_sees_nothing_that_is_not_synced() {
     assert_eq!(read_from(&mut log, 1).0, [1]);
 }
 
+/// Whoever reads behind one who appends gets each record, and the file is opened once.
+#[test]
+fn to_read_on_costs_no_search_and_misses_nothing_that_came_meanwhile() {
+    let disk = SimulatedDisk::new(15);
+    let options = Options {
+        segment_bytes: 1 << 20,
+        ..OPTIONS
+    };
+    let clock = SimulatedClock::default();
+    let (mut log, _): (SimulatedLog, _) = Log::open(disk.clone(), clock, options).unwrap();
+    append(&mut log, &[1]);
+    disk.with(|disk| disk.faults.is_traced = true);
+    let opens = || {
+        let is_open = |called: &&String| called.starts_with("open ");
+        disk.with(|disk| disk.trace.iter().filter(is_open).count())
+    };
+    for number in 0..9 {
+        assert_eq!(read_from(&mut log, number).0, [number]);
+        append(&mut log, &[1]);
+    }
+    assert_eq!(opens(), 1);
+    // Over damage, too.
+    let name = format!("{:020}.seg", 0);
+    let tenth: usize = (0..9).map(|number| 52 + text(number).len()).sum();
+    disk.with(|disk| disk.edit(&name, |bytes| bytes[32 + tenth + 8] ^= 1));
+    append(&mut log, &[1; 2]);
+    let (records, lost) = read_from(&mut log, 9);
+    assert_eq!((records, lost.end()), (vec![10, 11], 10));
+    assert_eq!(opens(), 1);
+    // To go back is to begin again.
+    assert_eq!(read_from(&mut log, 3).0.len(), 8);
+    assert_eq!(opens(), 2);
+}
+
 #[test]
 fn a_large_record_has_a_segment_of_its_own() {
     let disk = SimulatedDisk::new(3);

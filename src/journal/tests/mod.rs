@@ -5,6 +5,7 @@ mod dice;
 mod lifecycle;
 pub(in crate::journal) mod planted;
 mod rot;
+mod scanning;
 mod seeds;
 mod simulated;
 mod simulation;
