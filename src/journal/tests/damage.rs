@@ -6,7 +6,7 @@ use veltrix_actors::Finished;
 
 use super::simulated::{SimulatedClock, SimulatedDisk};
 use super::{SimulatedLog, append, open, read_from, text};
-use crate::journal::{Log, Next, Options};
+use crate::journal::{Log, Next, Options, QUARANTINE_BYTES_MAX, QUARANTINE_FILES_MAX, Storage};
 
 /// A log of forty records of one event, over several segments, that nobody has open.
 fn disk_with_forty(seed: u64) -> SimulatedDisk {
@@ -121,6 +121,34 @@ fn a_record_that_is_gone_without_a_trace_is_told() {
     assert_eq!(recovered.damaged.len(), 1, "{recovered:?}");
     assert_eq!(recovered.damaged[0].events, 1..2);
     assert_eq!(read_from(&mut log, 0).0, [0, 2]);
+    assert_eq!(quarantined(&disk), 0);
+}
+
+#[test]
+fn copies_stay_of_all_damaged_places_within_the_limits() {
+    let damaged = |files: usize, bytes: u64| {
+        let mut disk = disk_with_forty(20);
+        for name in segments(&disk).iter().take(2) {
+            disk.with(|disk| disk.edit(name, |bytes| bytes[32 + 48 + 6] ^= 1));
+        }
+        for number in 0..files {
+            let file = disk.create(&format!("quarantine/{number}")).unwrap();
+            let is_first = number == 0;
+            disk.allocate(&file, if is_first { bytes } else { 0 })
+                .unwrap();
+        }
+        let (mut log, _) = open(&disk);
+        assert_eq!(read_from(&mut log, 0).0.len(), 38);
+        quarantined(&disk) - files
+    };
+    assert_eq!(damaged(0, 0), 2);
+    assert_eq!(damaged(1, 1_000), 2);
+    assert_eq!(damaged(QUARANTINE_FILES_MAX - 1, 0), 1);
+    assert_eq!(damaged(QUARANTINE_FILES_MAX, 0), 0);
+    // The first damaged record fits, and nothing beside it.
+    let full = QUARANTINE_BYTES_MAX - record_bytes(0) as u64;
+    assert_eq!(damaged(1, full), 1);
+    assert_eq!(damaged(1, full + 1), 0);
 }
 
 #[test]

@@ -45,6 +45,26 @@ fn a_reader_sees_nothing_that_is_not_synced() {
     assert_eq!(log.read(1, &mut Vec::new()).unwrap(), Next::End);
     assert_eq!(log.sync().unwrap(), 2);
     assert_eq!(read_from(&mut log, 1).0, [1]);
+    // Nothing is synced again.
+    let operations = disk.with(|disk| disk.operations);
+    assert_eq!(log.sync().unwrap(), 2);
+    assert_eq!(disk.with(|disk| disk.operations), operations);
+}
+
+#[test]
+fn what_is_left_of_a_segment_is_its_share_by_events() {
+    let disk = SimulatedDisk::new(17);
+    append(&mut open(&disk).0, &[1; 4]);
+    let (log, recovered) = open(&disk);
+    assert_eq!((recovered.segments, log.bytes()), (1, recovered.bytes));
+    for events in 0..=4 {
+        let share = recovered.bytes * (4 - events) / 4;
+        assert_eq!(log.bytes_from(events), share, "{events}");
+    }
+    append(&mut open(&disk).0, &[1; 20]);
+    let (log, recovered) = open(&disk);
+    assert!(recovered.segments > 2);
+    assert_eq!(log.bytes_from(0), recovered.bytes);
 }
 
 /// Whoever reads behind one who appends gets each record, and the file is opened once.
@@ -228,10 +248,11 @@ fn segments_go_when_they_are_finished_and_the_cursor_that_says_so_is_synced() {
     let mut finished = Finished::below(0);
     finished.insert(1..30);
     log.persist(&finished, true).unwrap();
-    assert_eq!(segments(&disk), before);
+    assert_eq!((segments(&disk), log.finished_prefix()), (before, 0));
     disk.with(|disk| disk.faults.is_traced = true);
     finished.insert(0..1);
     log.persist(&finished, false).unwrap();
+    assert_eq!(log.finished_prefix(), 30);
     assert_eq!((segments(&disk), log.oldest() > 20), (1, true));
     let trace = disk.with(|disk| disk.trace.clone());
     assert!(trace[0].starts_with("write "), "{trace:?}");

@@ -2,6 +2,7 @@
 
 mod damage;
 mod dice;
+mod inspecting;
 mod lifecycle;
 pub(in crate::journal) mod planted;
 mod rot;
