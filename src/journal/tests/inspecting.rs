@@ -200,6 +200,45 @@ fn each_place_that_is_damaged_is_told_with_the_events_that_are_missing() {
     let [found] = findings(&disk).try_into().unwrap();
     assert_eq!((found.events, found.is_torn), (is_missing.events, false));
     assert_eq!(found.bytes.start, 332);
+    // Bytes too many, with which no event is missing.
+    let disk = SimulatedDisk::new(13);
+    written(&disk);
+    disk.with(|disk| {
+        disk.edit(&segment(0), |bytes| {
+            bytes.splice(32..32, [0xAA; 20]);
+        })
+    });
+    assert_eq!(findings(&disk), [damaged(segment(0), 32..52, 0..0)]);
+}
+
+#[test]
+fn only_records_of_the_last_segment_can_be_torn() {
+    let disk = SimulatedDisk::new(14);
+    written(&disk);
+    // Nothing that is whole says that the fourth was synced, but that another segment follows.
+    spoil(&disk, &segment(8), 0);
+    spoil(&disk, &segment(0), 332 + 8);
+    spoil(&disk, &segment(8), 32 + 8);
+    spoil(&disk, &segment(8), 132 + 8);
+    let [header, fourth, rest] = findings(&disk).try_into().unwrap();
+    assert_eq!(header, damaged(segment(8), 0..32, 8..8));
+    assert!(!fourth.is_torn && fourth.events == (6..8), "{fourth:?}");
+    assert!(rest.is_torn && rest.segment == segment(8), "{rest:?}");
+    // Between two that are whole, if neither was synced.
+    let disk = SimulatedDisk::new(15);
+    let mut log = written(&disk);
+    for number in [6, 7] {
+        let body = body(number);
+        log.append("even", 2, &[body.as_bytes()]).unwrap();
+    }
+    drop(log);
+    spoil(&disk, &segment(8), 232 + 8);
+    let torn = Finding {
+        is_torn: true,
+        ..damaged(segment(8), 232..332, 12..14)
+    };
+    assert_eq!(findings(&disk), [torn]);
+    assert!(!inspect(&disk).verify().unwrap().is_damaged());
 }
 
 #[test]
