@@ -271,6 +271,8 @@ mod tests {
         assert_eq!(storage.list(None).unwrap(), [("a".to_owned(), 200_000)]);
         assert!(storage.create("a").is_err());
         storage.remove("a").unwrap();
+        write_zeros(&storage.create("b").unwrap(), 100).unwrap();
+        assert_eq!(storage.list(None).unwrap(), [("b".to_owned(), 100)]);
         assert_eq!(storage.read_at(&file, 3, &mut bytes[..2]).unwrap(), 2);
     }
 
