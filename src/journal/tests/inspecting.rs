@@ -28,16 +28,21 @@ fn written(disk: &SimulatedDisk) -> SimulatedLog {
 
 /// Appends the record of this number and syncs it.
 fn append(log: &mut SimulatedLog, number: u64) {
-    let tag = if number % 2 == 0 { "even" } else { "odd" };
-    let body = body(number);
+    let (tag, body) = (tag(number), body(number));
     assert_eq!(log.append(tag, 2, &[body.as_bytes()]).unwrap(), 2 * number);
     log.sync().unwrap();
 }
 
+fn tag(number: u64) -> &'static str {
+    match number.is_multiple_of(2) {
+        true => "even",
+        false => "odd",
+    }
+}
+
 /// Its record is a hundred bytes long.
 fn body(number: u64) -> String {
-    let tag_bytes = if number % 2 == 0 { 4 } else { 3 };
-    "b".repeat(100 - 48 - tag_bytes)
+    "b".repeat(100 - 48 - tag(number).len())
 }
 
 fn segment(first: u64) -> String {
@@ -229,7 +234,7 @@ fn only_records_of_the_last_segment_can_be_torn() {
     let mut log = written(&disk);
     for number in [6, 7] {
         let body = body(number);
-        log.append("even", 2, &[body.as_bytes()]).unwrap();
+        log.append(tag(number), 2, &[body.as_bytes()]).unwrap();
     }
     drop(log);
     spoil(&disk, &segment(8), 232 + 8);
