@@ -17,9 +17,10 @@ use support::{Disk, Door, LetGo, State, Taker, events};
 use tokio::sync::mpsc;
 use veltrix_actors::mailbox::{Inlet, control};
 use veltrix_actors::{
-    Admission, Backoff, ChildSpec, Durability, ExitReason, JournalSpec, Lifeline, MemoryBudget,
-    Registry, Restart, RestartBudget, RootWatch, Source, SourceFactory, SourcePlace, SourcePort,
-    SourceSpec, StartError, Stop, Submitter, Supervisor, TypeTable, start_journal, start_source,
+    Admission, Backoff, ChildSpec, DedupeSpec, Durability, ExitReason, Intake, JournalSpec,
+    Lifeline, MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Source, SourceFactory,
+    SourcePlace, SourcePort, SourceSpec, StartError, Stop, Submitter, Supervisor, TypeTable,
+    start_journal, start_source,
 };
 
 /// Enough for three thousand events, at a hundred each.
@@ -184,6 +185,101 @@ fn what_was_not_finished_comes_again_first_and_new_events_are_accepted_meanwhile
         assert_eq!(process.submit(3010..3011).await, Admission::Accepted);
         assert_eq!(process.seen(1).await, [3010]);
         written(&disk, |state| state.finished.prefix() == 3011).await;
+    });
+}
+
+#[test]
+fn what_is_damaged_on_the_disk_is_counted_and_holds_nothing_up() {
+    let disk = Disk::default();
+    System::new().block_on(async {
+        let mut process = Process::start(&disk, true).await;
+        for start in (0..50).step_by(10) {
+            assert_eq!(process.submit(start..start + 10).await, Admission::Accepted);
+        }
+        process.seen(10).await;
+    });
+    {
+        let mut state = disk.lock();
+        // Gone; and no event any more.
+        state.records.remove(1);
+        state.records[1].lines.replace_range(0..1, "!");
+        state.finished.insert(0..3);
+    }
+    System::new().block_on(async {
+        let mut process = Process::start(&disk, false).await;
+        assert_eq!(process.submit(50..60).await, Admission::Accepted);
+        let expected: Vec<u32> = (3..10).chain(21..60).collect();
+        assert_eq!(process.seen(expected.len()).await, expected);
+        process.registry.in_flight.drained().await;
+        assert_eq!(process.registry.dropped(), [("journal-unreadable", 11)]);
+        assert_eq!(process.registry.journal.backlog.get(), 0);
+        assert!(process.registry.is_balanced());
+        written(&disk, |state| state.finished.prefix() == 60).await;
+    });
+}
+
+/// Starts with a journal that knows what came within an hour, of the last ten thousand events.
+async fn start_knowing(disk: &Disk) -> Process {
+    Process::start_by(disk, false, |mut spec, inlet| {
+        spec.dedupe = Some(DedupeSpec {
+            window: Duration::from_secs(3600),
+            keys_max: 10_000,
+        });
+        let (lifeline, journal) = Lifeline::root();
+        start_journal(spec, inlet, &Arbiter::current(), lifeline);
+        journal
+    })
+    .await
+}
+
+#[test]
+fn what_came_before_is_answered_and_not_stored_again_also_after_a_restart() {
+    let disk = Disk::default();
+    System::new().block_on(async {
+        let mut process = start_knowing(&disk).await;
+        assert_eq!(process.submit(0..3).await, Admission::Accepted);
+        assert_eq!(process.submit(1..5).await, Admission::Accepted);
+        assert_eq!(process.submit(0..2).await, Admission::Accepted);
+        assert_eq!(disk.lock().end, 5);
+        assert_eq!(process.registry.dropped(), [("duplicate", 4)]);
+        // As one of those, and not as the other.
+        let mut contradictory = Intake::over(String::new());
+        for (id, kind) in [(1, "t"), (2, "other"), (5, "t")] {
+            let line =
+                format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"{kind}"}}"#);
+            let mut types = veltrix_actors::detached_types();
+            contradictory
+                .push_line(&line, &mut types)
+                .expect("an event");
+        }
+        let answer = process.door.submit(contradictory).await;
+        assert_eq!(answer, Admission::Conflicting(1));
+        // What finds no room is not known.
+        disk.lock().is_full = true;
+        assert_eq!(process.submit(4..8).await, Admission::Full);
+        disk.lock().is_full = false;
+        assert_eq!(process.submit(4..8).await, Admission::Accepted);
+        assert_eq!(process.seen(8).await, [0, 1, 2, 3, 4, 5, 6, 7]);
+        process.registry.in_flight.drained().await;
+        let source = process.registry.source("door");
+        assert_eq!((source.accepted.get(), source.finished.get()), (15, 15));
+        assert_eq!(source.rejected(), [("id_conflict", 1), ("journal_full", 4)]);
+        assert_eq!(process.registry.dropped(), [("duplicate", 7)]);
+        assert!(process.registry.is_balanced());
+    });
+    // It came too long ago.
+    disk.lock().records[0].at = std::time::UNIX_EPOCH;
+    System::new().block_on(async {
+        let mut process = start_knowing(&disk).await;
+        assert_eq!(process.submit(0..8).await, Admission::Accepted);
+        assert_eq!(process.submit(8..9).await, Admission::Accepted);
+        assert_eq!(process.registry.dropped(), [("duplicate", 5)]);
+        let mut seen = process.seen(4).await;
+        while seen.last() != Some(&8) {
+            seen.extend(process.seen(1).await);
+        }
+        // What was not written down as finished comes again as well.
+        assert!(seen.ends_with(&[0, 1, 2, 8]), "{seen:?}");
     });
 }
 
