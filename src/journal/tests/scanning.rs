@@ -95,3 +95,26 @@ fn a_file_may_be_shorter_than_it_was() {
         );
     }
 }
+
+#[test]
+fn a_sector_that_cannot_be_read_at_the_end_is_damage_and_no_more() {
+    // From where on it is read, where the file ends and where it should, and the sector.
+    let ends = [
+        (4_096, 4_116, 4_116, 4_096),
+        (4_090, 4_130, 4_130, 4_096),
+        (4_090, 4_100, 5_000, 4_090),
+    ];
+    for (start, file_end, length, sector) in ends {
+        let mut disk = SimulatedDisk::new(1);
+        let file = disk.create("a").unwrap();
+        disk.allocate(&file, file_end).unwrap();
+        disk.with(|disk| disk.break_sector("a", sector));
+        let mut scanner = Scanner::new(0..9, length);
+        scanner.offset = start;
+        let end = Item::End {
+            bytes: start..start,
+        };
+        assert_eq!(scanner.next(&mut disk, &file), end);
+        assert!(scanner.take_failure().is_some());
+    }
+}
