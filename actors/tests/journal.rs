@@ -313,6 +313,8 @@ fn who_can_be_refused_is_refused_once_the_backlog_is_long() {
             accepted += 100;
         }
         assert!((3000..6000).contains(&accepted), "{accepted}");
+        // The last batch was taken when the limit was just reached.
+        assert_eq!(process.registry.journal.backlog.get(), 3_100);
         process.taker.send(LetGo).await.expect("a living taker");
         let expected: Vec<u32> = (0..accepted).collect();
         assert_eq!(process.seen(expected.len()).await, expected);
@@ -365,6 +367,54 @@ impl Source for Patient {
         }
         .boxed_local()
     }
+}
+
+/// Submits two events that had rather wait for a full disk; when it comes to the second there is room again.
+struct PatientTwice(Disk);
+
+impl SourceFactory for PatientTwice {
+    fn build(&self) -> Result<Box<dyn Source>, StartError> {
+        Ok(Box::new(Self(self.0.clone())))
+    }
+}
+
+impl Source for PatientTwice {
+    fn run(self: Box<Self>, port: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
+        async move {
+            port.report_ready();
+            port.submit(events(0..1));
+            while !self.0.lock().was_full {
+                tokio::task::yield_now().await;
+            }
+            self.0.lock().is_full = false;
+            port.submit(events(1..2));
+            port.draining().await;
+            Ok(())
+        }
+        .boxed_local()
+    }
+}
+
+#[test]
+fn what_waits_for_a_full_disk_is_not_overtaken_and_holds_up_nobody_who_can_be_refused() {
+    System::new().block_on(async {
+        let disk = Disk::default();
+        disk.lock().is_full = true;
+        let mut process = Process::start(&disk, false).await;
+        start_at(&process.place, Patient);
+        while !process.registry.journal.is_full() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(process.submit(1..2).await, Admission::Full);
+        disk.lock().is_full = false;
+        assert_eq!(process.seen(1).await, [0]);
+        // Of two that wait, neither comes before the other.
+        let disk = Disk::default();
+        disk.lock().is_full = true;
+        let mut process = Process::start(&disk, false).await;
+        start_at(&process.place, PatientTwice(disk.clone()));
+        assert_eq!(process.seen(2).await, [0, 1]);
+    });
 }
 
 #[test]

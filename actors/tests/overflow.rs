@@ -39,6 +39,8 @@ impl JournalFactory for FullDisk {
 /// A source, the overflow log, and the taker in the sink's place.
 struct Process {
     door: Submitter,
+    /// Of a source that sends to the sink itself.
+    beside: SourcePlace,
     seen: mpsc::Receiver<String>,
     taker: Addr<Taker>,
     registry: Arc<Registry>,
@@ -68,7 +70,7 @@ impl Process {
             sink: "slow".into(),
             factory: Arc::new(factory),
             spillway: Spillway::new("slow", inlet.clone()),
-            target,
+            target: target.clone(),
             types: types.clone(),
             budget: budget.clone(),
             bytes_max,
@@ -76,21 +78,21 @@ impl Process {
         };
         let (root, mut log) = supervised(spec);
         (&mut log.started).await.expect("it starts");
-        let (sender, mut doors) = mpsc::channel(1 << 20);
-        let spec = SourceSpec {
-            factory: Arc::new(Door(Mutex::new(Some(sender)))),
-            place: SourcePlace {
-                name: "door".into(),
-                next: inlet,
-                durability: Durability::None,
-                types,
-                budget,
-                registry: registry.clone(),
-            },
+        let place = SourcePlace {
+            name: "door".into(),
+            next: inlet,
+            durability: Durability::None,
+            types,
+            budget,
+            registry: registry.clone(),
         };
-        start_source(spec, &Arbiter::current(), Lifeline::root().0);
         Self {
-            door: doors.recv().await.expect("an open door"),
+            door: door_at(&place).await,
+            beside: SourcePlace {
+                name: "beside".into(),
+                next: target,
+                ..place
+            },
             seen,
             taker,
             registry,
@@ -130,6 +132,17 @@ impl Process {
         let id = self.seen.recv().await.expect("a living taker");
         assert_eq!(id, number.to_string());
     }
+}
+
+/// Starts a source there.
+async fn door_at(place: &SourcePlace) -> Submitter {
+    let (sender, mut doors) = mpsc::channel(1 << 20);
+    let spec = SourceSpec {
+        factory: Arc::new(Door(Mutex::new(Some(sender)))),
+        place: place.clone(),
+    };
+    start_source(spec, &Arbiter::current(), Lifeline::root().0);
+    doors.recv().await.expect("an open door")
 }
 
 /// The log's actor below a supervisor that does not start it again.
@@ -243,6 +256,61 @@ fn what_passes_a_full_disk_is_before_what_waits_and_the_log_goes_on_once_there_i
             next += 1;
         }
         process.registry.in_flight.drained().await;
+        assert!(process.registry.is_balanced());
+    });
+}
+
+#[test]
+fn what_passed_a_full_disk_is_stored_before_what_comes_behind_it() {
+    let disk = Disk::default();
+    System::new().block_on(async {
+        let mut process = Process::start(disk.clone()).await;
+        process.store(0..10).await;
+        process.assert_next_are(0..10).await;
+        process.registry.in_flight.drained().await;
+        written(&disk, |state| state.finished.prefix() == 10).await;
+        disk.lock().is_full = true;
+        process.tell(true).await;
+        for number in 10..20 {
+            process.door.submit(events(number..number + 1)).await;
+        }
+        // As many as the sink has credits for.
+        process.assert_next_are(10..12).await;
+        assert_eq!(disk.lock().end, 10);
+        disk.lock().is_full = false;
+        process.registry.source("door").in_flight.drained().await;
+        assert_eq!(disk.lock().synced_end, 20);
+    });
+    System::new().block_on(async {
+        let mut process = Process::start(disk.clone()).await;
+        process.assert_next_are(10..20).await;
+    });
+}
+
+#[test]
+fn a_sink_that_stands_still_does_not_hold_up_who_has_sent_to_it() {
+    let disk = Disk::default();
+    System::new().block_on(async {
+        tokio::time::pause();
+        let mut process = Process::start(disk.clone()).await;
+        process.tell(true).await;
+        let beside = door_at(&process.beside).await;
+        beside.submit(events(0..3)).await;
+        process.assert_next_are(0..3).await;
+        let sent = Instant::now();
+        process.registry.source("beside").in_flight.drained().await;
+        assert!(sent.elapsed() >= Duration::from_secs(5));
+        assert_eq!(
+            (disk.lock().synced_end, process.registry.in_flight.get()),
+            (3, 3)
+        );
+    });
+    // The next process has them from the log, though no source keeps them.
+    System::new().block_on(async {
+        let mut process = Process::start(disk.clone()).await;
+        process.assert_next_are(0..3).await;
+        process.registry.in_flight.drained().await;
+        written(&disk, |state| state.finished.prefix() == 3).await;
         assert!(process.registry.is_balanced());
     });
 }

@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) synced_end: u64,
     pub(crate) finished: Finished,
     pub(crate) is_full: bool,
+    /// A batch found no room.
+    pub(crate) was_full: bool,
     /// How often it was too full to have written down what is finished.
     pub(crate) unpersisted: usize,
     pub(crate) is_broken: bool,
@@ -53,6 +55,7 @@ impl Journal for Disk {
     fn append(&mut self, source: &str, batch: &EventBatch) -> Result<u64, JournalRefusal> {
         let mut state = self.lock();
         if state.is_full {
+            state.was_full = true;
             return Err(JournalRefusal::Full("full".to_owned()));
         }
         let first = state.end;
