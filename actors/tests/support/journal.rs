@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) is_full: bool,
     /// A batch found no room.
     pub(crate) was_full: bool,
+    /// How often something was read.
+    pub(crate) reads: usize,
     /// How often it was too full to have written down what is finished.
     pub(crate) unpersisted: usize,
     pub(crate) is_broken: bool,
@@ -80,7 +82,8 @@ impl Journal for Disk {
     }
 
     fn read(&mut self, from: u64) -> Result<Option<Stored>, JournalFailure> {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.reads += 1;
         let is_after = |stored: &&Stored| stored.first + stored.events as u64 > from;
         Ok(state.records.iter().find(is_after).cloned())
     }
