@@ -372,6 +372,27 @@ fn a_stop_writes_down_what_is_delivered_and_leaves_the_rest_to_the_next_process(
 }
 
 #[test]
+fn a_stop_waits_for_what_has_found_no_room_yet() {
+    System::new().block_on(async {
+        tokio::time::pause();
+        let disk = Disk::default();
+        let mut process = Process::start(disk.clone()).await;
+        process.tell(true).await;
+        disk.lock().is_full = true;
+        for number in 0..4 {
+            process.door.submit(events(number..number + 1)).await;
+        }
+        process.assert_next_are(0..2).await;
+        control(&process.root.clone().recipient(), Stop::Drain);
+        let ends = tokio::time::timeout(Duration::from_secs(1), &mut process.log.exited);
+        assert!(ends.await.is_err());
+        disk.lock().is_full = false;
+        let exit = process.log.exited.await.expect("its end is told");
+        assert_eq!((exit, disk.lock().synced_end), (ExitReason::Normal, 4));
+    });
+}
+
+#[test]
 fn a_full_disk_is_tried_four_times_a_second_however_many_batches_come() {
     System::new().block_on(async {
         tokio::time::pause();
