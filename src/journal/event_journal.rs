@@ -314,6 +314,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_damaged_is_lost_and_does_not_come_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("journal");
+        let (mut journal, _) = open(&folder);
+        for _ in 0..4 {
+            journal.log.append("shop", 1, &[&[b'x'; 400]]).unwrap();
+        }
+        journal.sync().unwrap();
+        let segment = folder.join(super::super::segment::name_of(0));
+        let mut bytes = std::fs::read(&segment).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(&segment, bytes).unwrap();
+        assert_eq!(next(&mut journal, 0), 1);
+        assert!(journal.unread.is_empty());
+        assert!(journal.persist(&Finished::below(4), true).unwrap());
+        drop(journal);
+        assert_eq!(open(&folder).1, Finished::below(4));
+    }
+
+    #[test]
     fn past_the_limit_what_could_not_be_read_is_one_run() {
         let parent = tempfile::tempdir().unwrap();
         let (mut journal, _) = open(&parent.path().join("journal"));
