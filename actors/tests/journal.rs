@@ -419,41 +419,69 @@ fn what_waits_for_a_full_disk_is_not_overtaken_and_holds_up_nobody_who_can_be_re
     });
 }
 
+/// Starts with the journal below a supervisor.
+async fn start_supervised(disk: &Disk, is_holding: bool) -> (Process, Addr<Supervisor>) {
+    let mut root = None;
+    let process = Process::start_by(disk, is_holding, |spec, inlet| {
+        let (lifeline, watch) = Lifeline::root();
+        let registry = spec.registry.clone();
+        let journal = ChildSpec {
+            id: "journal".to_owned(),
+            restart: Restart::Permanent,
+            is_significant: false,
+            shutdown: Duration::from_secs(60),
+            start: Box::new(move |lifeline| {
+                start_journal(spec.clone(), inlet.clone(), &Arbiter::current(), lifeline);
+            }),
+        };
+        let restarts = RestartBudget::new(0, Duration::from_secs(60));
+        let backoff = Backoff::default();
+        let supervisor =
+            Supervisor::new("root", vec![journal], restarts, backoff, registry, lifeline);
+        root = Some(supervisor.start());
+        watch
+    })
+    .await;
+    (process, root.expect("it was started"))
+}
+
+#[test]
+fn a_stop_waits_until_the_router_has_what_was_accepted() {
+    System::new().block_on(async {
+        tokio::time::pause();
+        let disk = Disk::default();
+        let (mut process, root) = start_supervised(&disk, true).await;
+        for number in 0..30 {
+            assert_eq!(
+                process.submit(number..number + 1).await,
+                Admission::Accepted
+            );
+        }
+        process.seen(2).await;
+        control(&root.recipient(), Stop::Drain);
+        let ends = tokio::time::timeout(Duration::from_secs(1), &mut process.journal.exited);
+        assert!(ends.await.is_err());
+        process.taker.send(LetGo).await.expect("a living taker");
+        assert_eq!(process.seen(28).await, (2..30).collect::<Vec<_>>());
+        let exit = (&mut process.journal.exited).await;
+        assert_eq!(exit, Ok(ExitReason::Normal));
+    });
+}
+
 #[test]
 fn a_stop_is_done_once_what_waits_for_a_full_disk_is_given_up() {
     System::new().block_on(async {
         tokio::time::pause();
         let disk = Disk::default();
         disk.lock().is_full = true;
-        let mut root = None;
-        let process = Process::start_by(&disk, false, |spec, inlet| {
-            let (lifeline, watch) = Lifeline::root();
-            let registry = spec.registry.clone();
-            let journal = ChildSpec {
-                id: "journal".to_owned(),
-                restart: Restart::Permanent,
-                is_significant: false,
-                shutdown: Duration::from_secs(60),
-                start: Box::new(move |lifeline| {
-                    start_journal(spec.clone(), inlet.clone(), &Arbiter::current(), lifeline);
-                }),
-            };
-            let restarts = RestartBudget::new(0, Duration::from_secs(60));
-            let backoff = Backoff::default();
-            let supervisor =
-                Supervisor::new("root", vec![journal], restarts, backoff, registry, lifeline);
-            root = Some(supervisor.start());
-            watch
-        })
-        .await;
+        let (process, root) = start_supervised(&disk, false).await;
         start_at(&process.place, Patient);
         while !process.registry.journal.is_full() {
             tokio::task::yield_now().await;
         }
         process.registry.end_input(std::time::Instant::now());
         let begun = tokio::time::Instant::now();
-        let root = root.expect("it was started").recipient();
-        control(&root, Stop::Drain);
+        control(&root.recipient(), Stop::Drain);
         let exit = process.journal.exited.await.expect("its end is told");
         assert_eq!(exit, ExitReason::Normal);
         let lasted = begun.elapsed();
