@@ -166,6 +166,9 @@ fn what_was_not_finished_comes_again_first_and_new_events_are_accepted_meanwhile
             process.registry.source("door").in_flight.get() as usize,
             process.registry.source("door").accepted.get() as usize
         );
+        // No more is read than the router has room for.
+        let backlog = process.registry.journal.backlog.get();
+        assert!(backlog > 600, "{backlog}");
         process.taker.send(LetGo).await.expect("a living taker");
         let expected: Vec<u32> = (0..7).chain(12..3010).collect();
         let mut seen = first_seen;
@@ -184,6 +187,7 @@ fn what_was_not_finished_comes_again_first_and_new_events_are_accepted_meanwhile
             ),
             (0, 0)
         );
+        assert!(process.registry.dropped().is_empty());
         assert_eq!(process.submit(3010..3011).await, Admission::Accepted);
         assert_eq!(process.seen(1).await, [3010]);
         written(&disk, |state| state.finished.prefix() == 3011).await;

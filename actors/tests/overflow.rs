@@ -50,18 +50,22 @@ struct Process {
 
 impl Process {
     async fn start(factory: impl JournalFactory + 'static) -> Self {
-        Self::start_with(factory, 1 << 30).await
+        Self::start_with(factory, 1 << 30, false).await
     }
 
-    /// Starts with a log of so many bytes.
-    async fn start_with(factory: impl JournalFactory + 'static, bytes_max: u64) -> Self {
+    /// Starts with a log of so many bytes, and a sink that may stand still from the start.
+    async fn start_with(
+        factory: impl JournalFactory + 'static,
+        bytes_max: u64,
+        is_holding: bool,
+    ) -> Self {
         let registry = Arc::new(Registry::default());
         let (types, budget) = (Arc::new(TypeTable::default()), MemoryBudget::new(1 << 20));
         let (sender, seen) = mpsc::channel(1 << 20);
         let taker = Taker {
             seen: sender,
             held: Vec::new(),
-            is_holding: false,
+            is_holding,
         };
         let taker = taker.start();
         let (target, inlet) = (Inlet::new(), Inlet::new());
@@ -201,6 +205,26 @@ fn what_the_sink_cannot_take_is_done_for_its_source_once_it_is_stored_and_comes_
 }
 
 #[test]
+fn no_more_is_read_back_than_the_sink_has_room_for() {
+    let disk = Disk::default();
+    System::new().block_on(async {
+        let process = Process::start(disk.clone()).await;
+        process.tell(true).await;
+        process.store(0..3_000).await;
+    });
+    System::new().block_on(async {
+        let mut process = Process::start_with(disk.clone(), 1 << 30, true).await;
+        process.store(3_000..3_010).await;
+        let waiting = process.sink().overflow.get();
+        assert!(waiting > 600, "{waiting}");
+        process.tell(false).await;
+        process.assert_next_are(0..3_010).await;
+        process.registry.in_flight.drained().await;
+        assert!(process.registry.is_balanced() && process.registry.dropped().is_empty());
+    });
+}
+
+#[test]
 fn what_was_not_delivered_comes_first_after_a_restart_and_what_cannot_be_read_is_counted() {
     let disk = Disk::default();
     System::new().block_on(async {
@@ -320,7 +344,7 @@ fn beyond_its_bytes_the_log_takes_nothing_until_the_sink_has_gone_on() {
     System::new().block_on(async {
         let disk = Disk::default();
         // Of which each event has a hundred.
-        let mut process = Process::start_with(disk.clone(), 300_000).await;
+        let mut process = Process::start_with(disk.clone(), 300_000, false).await;
         process.tell(true).await;
         for first in (0..9_000).step_by(10) {
             process.door.submit(events(first..first + 10)).await;
