@@ -13,14 +13,14 @@ use actix::prelude::{Actor, Addr};
 use actix_rt::{Arbiter, System};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use support::{Disk, Door, LetGo, State, Taker, events};
+use support::{Disk, Door, LetGo, LetOneGo, State, Taker, events, line};
 use tokio::sync::mpsc;
 use veltrix_actors::mailbox::{Inlet, control};
 use veltrix_actors::{
     Admission, Backoff, ChildSpec, DedupeSpec, Durability, ExitReason, Intake, JournalSpec,
     Lifeline, MemoryBudget, Registry, Restart, RestartBudget, RootWatch, Source, SourceFactory,
-    SourcePlace, SourcePort, SourceSpec, StartError, Stop, Submitter, Supervisor, TypeTable,
-    start_journal, start_source,
+    SourcePlace, SourcePort, SourceSpec, StartError, Stop, Stored, Submitter, Supervisor,
+    TypeTable, start_journal, start_source,
 };
 
 /// Enough for three thousand events, at a hundred each.
@@ -420,6 +420,83 @@ fn what_waits_for_a_full_disk_is_not_overtaken_and_holds_up_nobody_who_can_be_re
         let mut process = Process::start(&disk, false).await;
         start_at(&process.place, PatientTwice(disk.clone()));
         assert_eq!(process.seen(2).await, [0, 1]);
+    });
+}
+
+/// Submits batches of so many events that had rather wait than be refused, the first with this number.
+struct Steady(u32, &'static [u32]);
+
+impl SourceFactory for Steady {
+    fn build(&self) -> Result<Box<dyn Source>, StartError> {
+        Ok(Box::new(Self(self.0, self.1)))
+    }
+}
+
+impl Source for Steady {
+    fn run(self: Box<Self>, port: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
+        async move {
+            port.report_ready();
+            let Self(mut first, batches) = *self;
+            for count in batches {
+                port.room().await;
+                port.submit(events(first..first + count));
+                first += count;
+            }
+            port.draining().await;
+            Ok(())
+        }
+        .boxed_local()
+    }
+}
+
+#[test]
+fn who_cannot_be_refused_stores_as_much_as_is_read_back_while_there_is_a_backlog() {
+    System::new().block_on(async {
+        tokio::time::pause();
+        // Twenty batches of a process before this one.
+        let disk = Disk::default();
+        for first in (0..20_000).step_by(1_000) {
+            let mut state = disk.lock();
+            state.records.push(Stored {
+                first: u64::from(first),
+                events: 1_000,
+                at: std::time::SystemTime::now(),
+                source: "door".into(),
+                lines: (first..first + 1_000)
+                    .map(|number| line(number) + "\n")
+                    .collect(),
+            });
+            state.synced_end += 1_000;
+        }
+        let mut process = Process::start_by(&disk, true, |mut spec, inlet| {
+            spec.backlog_bytes_max = u64::MAX;
+            let (lifeline, journal) = Lifeline::root();
+            start_journal(spec, inlet, &Arbiter::current(), lifeline);
+            journal
+        })
+        .await;
+        let stored = async || {
+            // Time passes once nobody has anything to do.
+            let passes = tokio::time::timeout(Duration::from_secs(1), std::future::pending::<()>());
+            assert!(passes.await.is_err());
+            disk.lock().end - 20_000
+        };
+        assert_eq!(stored().await, 0);
+        start_at(
+            &process.place,
+            Steady(20_000, &[300, 300, 1_000, 1_000, 1_000]),
+        );
+        // Its credits.
+        assert_eq!(stored().await, 600);
+        // A batch is read for each that goes.
+        process.taker.send(LetOneGo).await.expect("a living taker");
+        assert_eq!(stored().await, 2_600);
+        process.taker.send(LetOneGo).await.expect("a living taker");
+        assert_eq!(stored().await, 3_600);
+        process.taker.send(LetGo).await.expect("a living taker");
+        assert_eq!(process.seen(23_600).await, (0..23_600).collect::<Vec<_>>());
+        process.registry.in_flight.drained().await;
+        assert!(process.registry.is_balanced());
     });
 }
 

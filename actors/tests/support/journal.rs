@@ -165,6 +165,21 @@ impl Handler<Deliver> for Taker {
 #[rtype(result = "()")]
 pub(crate) struct LetGo;
 
+/// Only the first batch of those that are held.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct LetOneGo;
+
+impl Handler<LetOneGo> for Taker {
+    type Result = ();
+
+    fn handle(&mut self, _: LetOneGo, _: &mut Context<Self>) {
+        let deliver = self.held.remove(0);
+        deliver.batch().complete();
+        drop(deliver.settle());
+    }
+}
+
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub(crate) struct Hold;
@@ -189,13 +204,19 @@ impl Handler<LetGo> for Taker {
     }
 }
 
+/// The event whose id is this number.
+pub(crate) fn line(number: u32) -> String {
+    format!(r#"{{"specversion":"1.0","id":"{number}","source":"/s","type":"t"}}"#)
+}
+
 /// Events whose ids are these numbers.
 pub(crate) fn events(numbers: Range<u32>) -> Intake {
     let mut intake = Intake::over(String::new());
     let mut types = detached_types();
     for number in numbers {
-        let line = format!(r#"{{"specversion":"1.0","id":"{number}","source":"/s","type":"t"}}"#);
-        intake.push_line(&line, &mut types).expect("an event");
+        intake
+            .push_line(&line(number), &mut types)
+            .expect("an event");
     }
     intake
 }
