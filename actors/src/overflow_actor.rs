@@ -329,3 +329,52 @@ impl Handler<Stop> for OverflowActor {
         self.stop_if_done(ctx);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_rt::{Arbiter, System};
+
+    use super::*;
+    use crate::finished::Finished;
+    use crate::journal::{Journal, JournalFactory};
+    use crate::mailbox::Inlet;
+    use crate::memory::MemoryBudget;
+    use crate::spillway::Spillway;
+    use crate::start::start_overflow;
+
+    struct NoDisk;
+
+    impl JournalFactory for NoDisk {
+        fn open(&self) -> Result<(Box<dyn Journal>, Finished), StartError> {
+            Err(StartError("there is none".to_owned()))
+        }
+
+        fn exists(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn senders_go_to_the_sink_again_once_nothing_is_in_the_log() {
+        System::new().block_on(async {
+            tokio::time::pause();
+            let spillway = Spillway::new("slow", Inlet::new());
+            let spec = OverflowSpec {
+                sink: "slow".into(),
+                factory: Arc::new(NoDisk),
+                spillway: spillway.clone(),
+                target: Inlet::new(),
+                types: Arc::default(),
+                budget: MemoryBudget::new(1 << 20),
+                bytes_max: 0,
+                registry: Arc::default(),
+            };
+            let (lifeline, root) = Lifeline::root();
+            start_overflow(spec, &Arbiter::current(), lifeline);
+            root.started.await.expect("it starts");
+            spillway.begin();
+            let look = tokio::time::timeout(2 * LOOK_INTERVAL, std::future::pending::<()>());
+            assert!(look.await.is_err() && !spillway.lock().is_spilling);
+        });
+    }
+}

@@ -263,13 +263,15 @@ fn what_came_before_is_answered_and_not_stored_again_also_after_a_restart() {
         // What finds no room is not known.
         disk.lock().is_full = true;
         assert_eq!(process.submit(4..8).await, Admission::Full);
+        assert_eq!(process.submit(20..22).await, Admission::Full);
         disk.lock().is_full = false;
         assert_eq!(process.submit(4..8).await, Admission::Accepted);
-        assert_eq!(process.seen(8).await, [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(process.submit(20..22).await, Admission::Accepted);
+        assert_eq!(process.seen(10).await, [0, 1, 2, 3, 4, 5, 6, 7, 20, 21]);
         process.registry.in_flight.drained().await;
         let source = process.registry.source("door");
-        assert_eq!((source.accepted.get(), source.finished.get()), (15, 15));
-        assert_eq!(source.rejected(), [("id_conflict", 1), ("journal_full", 4)]);
+        assert_eq!((source.accepted.get(), source.finished.get()), (17, 17));
+        assert_eq!(source.rejected(), [("id_conflict", 1), ("journal_full", 6)]);
         assert_eq!(process.registry.dropped(), [("duplicate", 7)]);
         assert!(process.registry.is_balanced());
     });
