@@ -211,31 +211,38 @@ mod tests {
     #[test]
     fn what_is_not_durable_yet_is_not_read_though_all_before_it_is_lost() {
         let line = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+        let lines = format!("{line}\n").repeat(5);
+        let bytes = lines.len();
         let mut journal = OneBatch(Stored {
             first: 10,
-            events: 1,
+            events: 5,
             at: SystemTime::now(),
             source: "s".into(),
-            lines: format!("{line}\n"),
+            lines,
         });
         let types = TypeCache::new(Arc::new(TypeTable::default()));
         let mut finished = Finished::below(2);
         finished.insert(4..7);
-        let mut read_back = ReadBack::new(finished, 10, types, MemoryBudget::new(1 << 20));
-        assert_eq!((read_back.next, read_back.left()), (2, 5));
+        finished.insert(12..13);
+        let mut read_back = ReadBack::new(finished, 15, types, MemoryBudget::new(1 << 20));
+        assert_eq!((read_back.next, read_back.left()), (2, 9));
         let source = Registry::default().source("s");
         let mut read = |end| {
             let stats = |_: &str, _: usize| source.clone();
             read_back.read(&mut journal, end, stats).unwrap()
         };
         let lost = read(10);
-        assert_eq!(
-            (lost.events, lost.unreadable, lost.batches.len()),
-            (0, 5, 0)
-        );
-        let found = read(11);
-        assert_eq!((found.events, found.unreadable), (1, 0));
-        found.batches.iter().for_each(EventBatch::complete);
-        assert_eq!(read_back.finished.prefix(), 11);
+        assert_eq!((lost.events, lost.unreadable), (0, 5));
+        assert!(lost.batches.is_empty());
+        let found = read(15);
+        assert_eq!((found.events, found.unreadable), (4, 0));
+        // Without the one that is finished they are two runs, each with its numbers.
+        let [before, behind] = found.batches.try_into().unwrap();
+        assert!(!source.is_below(bytes));
+        behind.complete();
+        assert_eq!(read_back.finished.prefix(), 10);
+        assert_eq!(read_back.finished.missing(10..15), 2);
+        before.complete();
+        assert!(read_back.finished.prefix() == 15 && source.is_below(1));
     }
 }

@@ -486,7 +486,7 @@ fn who_cannot_be_refused_stores_as_much_as_is_read_back_while_there_is_a_backlog
         assert_eq!(stored().await, 0);
         start_at(
             &process.place,
-            Steady(20_000, &[300, 300, 1_000, 1_000, 1_000]),
+            Steady(20_000, &[300, 300, 1_000, 1_000, 1_000, 1_000]),
         );
         // Its credits.
         assert_eq!(stored().await, 600);
@@ -496,7 +496,7 @@ fn who_cannot_be_refused_stores_as_much_as_is_read_back_while_there_is_a_backlog
         process.taker.send(LetOneGo).await.expect("a living taker");
         assert_eq!(stored().await, 3_600);
         process.taker.send(LetGo).await.expect("a living taker");
-        assert_eq!(process.seen(23_600).await, (0..23_600).collect::<Vec<_>>());
+        assert_eq!(process.seen(24_600).await, (0..24_600).collect::<Vec<_>>());
         process.registry.in_flight.drained().await;
         assert!(process.registry.is_balanced());
     });
