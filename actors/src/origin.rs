@@ -377,8 +377,9 @@ mod tests {
     fn a_vanished_batch_shows_as_an_imbalance() {
         let registry = Registry::default();
         drop(Origin::accepted(3, 30, registry.source("s"), None));
-        assert!(!registry.is_balanced());
+        assert!(!registry.is_balanced() && registry.source("s").is_below(1));
         assert_eq!(registry.source("s").lost.get(), 3);
+        assert_eq!(registry.in_flight.get(), 0);
     }
 
     #[test]
@@ -390,6 +391,8 @@ mod tests {
         assert!(!origin.refuse(0));
         assert!(origin.refuse(0));
         origin.take(1);
+        assert!(!origin.refuse(1));
+        // Nor one that is decided once more, since its handler was started again.
         assert!(!origin.refuse(1));
         origin.add(-2);
     }
@@ -413,6 +416,112 @@ mod tests {
         assert_eq!((source.accepted.get(), source.pending.get()), (2, 0));
         origin.add(-2);
         assert_eq!((finished.prefix(), registry.in_flight.get()), (2, 0));
+    }
+
+    #[test]
+    fn what_is_left_out_is_finished_or_refused_and_not_noted() {
+        let registry = Registry::default();
+        let source = registry.source("s");
+        let (answer, mut answered) = tokio::sync::oneshot::channel();
+        let receipt = Receipt::new(answer, 1, true);
+        let origin = Origin::submitted(6, 20, source.clone(), Some(receipt));
+        origin.leave_out(3, 1);
+        assert_eq!(origin.kept(), 2);
+        let finished = Arc::new(SharedFinished::default());
+        let mark = |first| Mark {
+            finished: finished.clone(),
+            first,
+        };
+        origin.store(mark(10));
+        // Said again, it is nothing new.
+        origin.store(mark(20));
+        assert_eq!(answered.try_recv(), Ok(Admission::Conflicting(1)));
+        assert_eq!(source.rejected(), [(ID_CONFLICT, 1)]);
+        assert_eq!((source.accepted.get(), source.pending.get()), (5, 0));
+        assert_eq!((source.finished.get(), source.in_flight.get()), (3, 2));
+        assert!(!source.is_below(20));
+        origin.complete(2);
+        assert_eq!((source.finished.get(), registry.in_flight.get()), (5, 0));
+        assert!(source.is_below(1));
+        let noted: Vec<_> = finished.snapshot().ranges().collect();
+        let [noted] = noted.try_into().unwrap();
+        assert_eq!((noted, finished.prefix()), (10..12, 0));
+        // Nor is it finished twice.
+        origin.add(0);
+        drop(origin);
+        assert_eq!((source.finished.get(), source.lost.get()), (5, 0));
+    }
+
+    #[test]
+    fn a_batch_of_which_all_came_before_is_done_once_it_is_answered() {
+        let (origin, source, mut answered) = left_out();
+        origin.accept_left_out();
+        origin.accept_left_out();
+        assert_eq!(answered.try_recv(), Ok(Admission::Accepted));
+        assert_eq!((source.accepted.get(), source.finished.get()), (2, 2));
+        assert!(source.pending.get() == 0 && source.is_below(1));
+        drop(origin);
+        assert!(source.lost.get() == 0 && source.is_below(1));
+        assert!(source.rejected().is_empty());
+    }
+
+    #[test]
+    fn what_leaves_memory_stays_accepted_and_is_not_lost() {
+        let registry = Registry::default();
+        let source = registry.source("s");
+        let origin = Origin::submitted(2, 20, source.clone(), None);
+        let finished = Arc::new(SharedFinished::default());
+        origin.store(Mark { finished, first: 0 });
+        origin.park();
+        assert!(source.is_below(1));
+        drop(origin);
+        assert_eq!((source.in_flight.get(), source.lost.get()), (2, 0));
+        assert!(source.is_below(1));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_refused_as_such() {
+        let source = Registry::default().source("s");
+        Origin::submitted(2, 20, source.clone(), None).reject(Admission::Full);
+        assert_eq!(source.rejected(), [("journal_full", 2)]);
+        assert_eq!((source.pending.get(), source.lost.get()), (0, 0));
+    }
+
+    #[test]
+    fn an_origin_knows_who_keeps_its_events_and_who_waits_for_them() {
+        let source = Registry::default().source("s");
+        let finished = Arc::new(SharedFinished::default());
+        let mark = || Mark {
+            finished: finished.clone(),
+            first: 0,
+        };
+        let fleeting = Origin::accepted(1, 10, source.clone(), None);
+        let noted = Origin::accepted(1, 10, source.clone(), Some(mark()));
+        let again = Origin::read_back(1, 10, source.clone(), mark());
+        let parents = |parents: &[&Arc<Origin>]| {
+            let parents = parents.iter().map(|parent| (Arc::clone(parent), 1));
+            Origin::of_results(1, parents.collect())
+        };
+        assert!(noted.is_durable() && again.is_durable() && !fleeting.is_durable());
+        assert!(parents(&[&fleeting, &noted]).is_durable());
+        assert!(!parents(&[&fleeting]).is_durable());
+        assert!(noted.is_noted_in(&finished) && !fleeting.is_noted_in(&finished));
+        assert!(!noted.is_noted_in(&Arc::default()) && !parents(&[&noted]).is_noted_in(&finished));
+        assert!(Arc::ptr_eq(noted.source().unwrap(), &source));
+        assert!(parents(&[&noted]).source().is_none());
+        assert_eq!((parents(&[&noted]).kept(), noted.kept()), (1, 1));
+        for is_refusable in [false, true] {
+            let (answer, _answered) = tokio::sync::oneshot::channel();
+            let receipt = Receipt::new(answer, 1, is_refusable);
+            let origin = Origin::submitted(1, 10, source.clone(), Some(receipt));
+            assert!(origin.is_refusable() == is_refusable && origin.is_durable());
+            assert!(!parents(&[&origin]).is_refusable());
+        }
+        assert!(!noted.is_refusable());
+        for origin in [fleeting, noted, again] {
+            origin.complete(1);
+        }
+        assert!(source.is_below(1));
     }
 
     #[test]

@@ -329,3 +329,104 @@ impl Handler<Stop> for OverflowActor {
         self.stop_if_done(ctx);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use actix_rt::{Arbiter, System};
+
+    use super::*;
+    use crate::batch::EventBatch;
+    use crate::finished::Finished;
+    use crate::journal::{Journal, JournalFactory, JournalFailure, Stored};
+    use crate::mailbox::Inlet;
+    use crate::memory::MemoryBudget;
+    use crate::spillway::Spillway;
+    use crate::start::start_overflow;
+
+    /// What there is in a log: batches of a thousand events.
+    #[derive(Clone)]
+    struct Batches(u64);
+
+    impl JournalFactory for Batches {
+        fn open(&self) -> Result<(Box<dyn Journal>, Finished), StartError> {
+            Ok((Box::new(self.clone()), Finished::default()))
+        }
+
+        fn exists(&self) -> bool {
+            self.0 > 0
+        }
+    }
+
+    impl Journal for Batches {
+        fn append(&mut self, _: &str, _: &EventBatch) -> Result<u64, JournalRefusal> {
+            unreachable!("it is only read")
+        }
+
+        fn sync(&mut self) -> Result<(), JournalFailure> {
+            Ok(())
+        }
+
+        fn read(&mut self, from: u64) -> Result<Option<Stored>, JournalFailure> {
+            let line = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+            Ok(Some(Stored {
+                first: from,
+                events: 1_000,
+                at: SystemTime::now(),
+                source: "slow".into(),
+                lines: format!("{line}\n").repeat(1_000),
+            }))
+        }
+
+        fn persist(&mut self, _: &Finished, _: bool) -> Result<bool, JournalFailure> {
+            Ok(true)
+        }
+
+        fn oldest(&self) -> u64 {
+            0
+        }
+
+        fn end(&self) -> u64 {
+            1_000 * self.0
+        }
+
+        fn unread_bytes(&self, _: u64) -> u64 {
+            0
+        }
+    }
+
+    /// Whether senders go through the log when it was looked at with so many batches in it; nobody is behind the sink.
+    fn is_spilling(batches: u64) -> bool {
+        System::new().block_on(async {
+            tokio::time::pause();
+            let spillway = Spillway::new("slow", Inlet::new());
+            let spec = OverflowSpec {
+                sink: "slow".into(),
+                factory: Arc::new(Batches(batches)),
+                spillway: spillway.clone(),
+                target: Inlet::new(),
+                types: Arc::default(),
+                budget: MemoryBudget::new(1 << 20),
+                bytes_max: 0,
+                registry: Arc::default(),
+            };
+            let (lifeline, root) = Lifeline::root();
+            spillway.begin();
+            start_overflow(spec, &Arbiter::current(), lifeline);
+            root.started.await.expect("it starts");
+            let look = tokio::time::timeout(2 * LOOK_INTERVAL, std::future::pending::<()>());
+            assert!(look.await.is_err());
+            spillway.lock().is_spilling
+        })
+    }
+
+    #[test]
+    fn senders_go_to_the_sink_again_once_it_has_been_sent_all_that_was_in_the_log() {
+        assert!(!is_spilling(0));
+        // As many as it has credits for.
+        assert!(!is_spilling(2));
+        // One is read, and waits for a credit.
+        assert!(is_spilling(3));
+    }
+}

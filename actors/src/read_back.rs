@@ -165,3 +165,84 @@ impl ReadBack {
         runs.map(batch).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::journal::JournalRefusal;
+    use crate::stats::Registry;
+    use crate::types::TypeTable;
+
+    /// A journal that has nothing before its one batch.
+    struct OneBatch(Stored);
+
+    impl Journal for OneBatch {
+        fn append(&mut self, _: &str, _: &EventBatch) -> Result<u64, JournalRefusal> {
+            unreachable!("it is only read")
+        }
+
+        fn sync(&mut self) -> Result<(), JournalFailure> {
+            unreachable!("it is only read")
+        }
+
+        fn read(&mut self, _: u64) -> Result<Option<Stored>, JournalFailure> {
+            Ok(Some(self.0.clone()))
+        }
+
+        fn persist(&mut self, _: &Finished, _: bool) -> Result<bool, JournalFailure> {
+            unreachable!("it is only read")
+        }
+
+        fn oldest(&self) -> u64 {
+            0
+        }
+
+        fn end(&self) -> u64 {
+            self.0.first + self.0.events as u64
+        }
+
+        fn unread_bytes(&self, _: u64) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn what_is_not_durable_yet_is_not_read_though_all_before_it_is_lost() {
+        let line = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+        let lines = format!("{line}\n").repeat(5);
+        let bytes = lines.len();
+        let mut journal = OneBatch(Stored {
+            first: 10,
+            events: 5,
+            at: SystemTime::now(),
+            source: "s".into(),
+            lines,
+        });
+        let types = TypeCache::new(Arc::new(TypeTable::default()));
+        let mut finished = Finished::below(2);
+        finished.insert(4..7);
+        finished.insert(12..13);
+        let mut read_back = ReadBack::new(finished, 15, types, MemoryBudget::new(1 << 20));
+        assert_eq!((read_back.next, read_back.left()), (2, 9));
+        let source = Registry::default().source("s");
+        let mut read = |end| {
+            let stats = |_: &str, _: usize| source.clone();
+            read_back.read(&mut journal, end, stats).unwrap()
+        };
+        let lost = read(10);
+        assert_eq!((lost.events, lost.unreadable), (0, 5));
+        assert!(lost.batches.is_empty());
+        let found = read(15);
+        assert_eq!((found.events, found.unreadable), (4, 0));
+        // Without the one that is finished they are two runs, each with its numbers.
+        let [before, behind] = found.batches.try_into().unwrap();
+        assert!(!source.is_below(bytes));
+        behind.complete();
+        assert_eq!(read_back.finished.prefix(), 10);
+        assert_eq!(read_back.finished.missing(10..15), 2);
+        before.complete();
+        assert!(read_back.finished.prefix() == 15 && source.is_below(1));
+    }
+}

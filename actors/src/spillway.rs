@@ -98,3 +98,73 @@ impl Spillway {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::prelude::{Actor, Context, Handler};
+    use actix_rt::System;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::batch::EventBatch;
+    use crate::mailbox::OutletReady;
+    use crate::stats::Registry;
+
+    /// Notes the outlets that it is told of.
+    struct Owner(mpsc::Sender<usize>);
+
+    impl Actor for Owner {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<OutletReady> for Owner {
+        type Result = ();
+
+        fn handle(&mut self, ready: OutletReady, _: &mut Context<Self>) {
+            self.0.try_send(ready.outlet).expect("a waiting test");
+        }
+    }
+
+    #[test]
+    fn whoever_waits_is_told_once_and_who_is_gone_is_not_kept() {
+        System::new().block_on(async {
+            let (sender, mut told) = mpsc::channel(8);
+            let owner = Owner(sender).start().recipient();
+            let registry = Arc::new(Registry::default());
+            let [first, second, gone] =
+                [1, 2, 3].map(|outlet| Credits::new(owner.clone(), outlet, registry.clone()));
+            let spillway = Spillway::new("slow", Inlet::new());
+            for sender in [&first, &gone, &second, &first] {
+                spillway.lock().wait(sender);
+            }
+            assert_eq!(spillway.lock().waiting.len(), 3);
+            drop(gone);
+            spillway.lock().wait(&second);
+            assert_eq!(spillway.lock().waiting.len(), 2);
+            spillway.begin_for(&Inlet::new());
+            assert_eq!((told.recv().await, told.recv().await), (Some(1), Some(2)));
+            assert!(spillway.lock().is_spilling && spillway.lock().waiting.is_empty());
+        });
+    }
+
+    #[test]
+    fn it_begins_with_what_the_sink_has_and_ends_when_nothing_is_on_its_way() {
+        let batch = || Arc::new(Shipment::new(EventBatch::default(), Vec::new()));
+        let (target, spillway) = (Inlet::new(), Spillway::new("slow", Inlet::new()));
+        assert_eq!(spillway.sink(), "slow");
+        assert!(!spillway.end());
+        target.take_in(batch(), None);
+        spillway.begin_for(&target);
+        // It has begun.
+        target.take_in(batch(), None);
+        spillway.begin_for(&target);
+        assert_eq!(spillway.take_shadows().len(), 1);
+        assert!(spillway.take_shadows().is_empty());
+        spillway.overflow.take_in(batch(), None);
+        assert!(!spillway.end() && spillway.lock().is_spilling);
+        drop(spillway.overflow.close());
+        assert!(spillway.end() && !spillway.lock().is_spilling);
+        spillway.begin();
+        assert!(spillway.lock().is_spilling && spillway.take_shadows().is_empty());
+    }
+}

@@ -182,8 +182,12 @@ fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::fd::OwnedFd;
     use std::os::unix::fs::PermissionsExt;
+
+    use rustix::io::FdFlags;
+
+    use super::*;
 
     fn storage() -> (tempfile::TempDir, DiskStorage) {
         let parent = tempfile::tempdir().unwrap();
@@ -223,6 +227,32 @@ mod tests {
     }
 
     #[test]
+    fn no_other_process_gets_what_is_open_and_no_link_is_followed() {
+        let (parent, mut storage) = storage();
+        let (made, opened) = (storage.create("a").unwrap(), storage.open("a").unwrap());
+        for file in [&storage.directory, &made, &opened] {
+            let flags = rustix::io::fcntl_getfd(file).unwrap();
+            assert!(flags.contains(FdFlags::CLOEXEC), "{flags:?}");
+        }
+        let folder = parent.path().join("journal");
+        std::os::unix::fs::symlink(folder.join("a"), folder.join("b")).unwrap();
+        assert!(storage.open("b").is_err());
+        assert_eq!(storage.list(None).unwrap(), [("a".to_owned(), 0)]);
+        assert!(DiskStorage::read_only(&folder.join("a")).is_err());
+    }
+
+    #[test]
+    fn a_sync_that_fails_is_told() {
+        let (_parent, mut storage) = storage();
+        // Of what no sync is possible.
+        let pipe = |end: OwnedFd| File::from(end);
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert!(storage.sync(&pipe(reader.into())).is_err());
+        storage.directory = pipe(writer.into());
+        assert!(storage.sync_directory().is_err());
+    }
+
+    #[test]
     fn room_is_reserved_zeroed_and_given_back() {
         let (_parent, mut storage) = storage();
         let file = storage.create("a").unwrap();
@@ -241,6 +271,8 @@ mod tests {
         assert_eq!(storage.list(None).unwrap(), [("a".to_owned(), 200_000)]);
         assert!(storage.create("a").is_err());
         storage.remove("a").unwrap();
+        write_zeros(&storage.create("b").unwrap(), 100).unwrap();
+        assert_eq!(storage.list(None).unwrap(), [("b".to_owned(), 100)]);
         assert_eq!(storage.read_at(&file, 3, &mut bytes[..2]).unwrap(), 2);
     }
 

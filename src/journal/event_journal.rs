@@ -193,6 +193,7 @@ mod tests {
     use std::path::Path;
 
     use rustix::fs::{CWD, FileType, Mode};
+    use veltrix_actors::Trial;
 
     use super::*;
 
@@ -206,6 +207,69 @@ mod tests {
         let storage = DiskStorage::create(folder).unwrap();
         let (log, recovered) = Log::open(storage, SystemClock, OPTIONS).unwrap();
         (DiskJournal::new(log), recovered.finished)
+    }
+
+    fn line(id: u32) -> String {
+        format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t"}}"#)
+    }
+
+    /// A batch of the events of these ids.
+    fn batch(ids: Range<u32>) -> EventBatch {
+        let lines: Vec<String> = ids.map(line).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        Trial::new("a", "a").batch(&lines).unwrap()
+    }
+
+    #[test]
+    fn batches_come_back_with_their_source_and_are_forgotten_once_they_are_finished() {
+        let parent = tempfile::tempdir().unwrap();
+        let config = JournalConfig {
+            segment_bytes: 200,
+            backlog_bytes: 0,
+            overflow_bytes: 0,
+            retain_bytes: 0,
+            retain_age: Duration::ZERO,
+        };
+        // Its folder is in one that is made with it.
+        let folder = parent.path().join("data").join("journal");
+        let factory = DiskJournalFactory::new(folder, &config);
+        assert!(!factory.exists());
+        let (mut journal, _) = factory.open().unwrap();
+        assert!(factory.exists());
+        assert_eq!(journal.append("shop", &batch(0..2)).unwrap(), 0);
+        assert_eq!(journal.read(0).unwrap(), None);
+        journal.sync().unwrap();
+        assert_eq!(journal.append("store", &batch(2..5)).unwrap(), 2);
+        journal.sync().unwrap();
+        for (from, first, source, ids) in [(1, 0, "shop", 0..2), (2, 2, "store", 2..5)] {
+            let stored = journal.read(from).unwrap().unwrap();
+            assert_eq!((stored.first, &*stored.source), (first, source));
+            assert_eq!(stored.events, ids.len());
+            let lines: String = ids.map(|id| line(id) + "\n").collect();
+            assert_eq!(stored.lines, lines);
+            assert!(stored.at > UNIX_EPOCH + Duration::from_secs(1_600_000_000));
+        }
+        assert_eq!((journal.oldest(), journal.end()), (0, 5));
+        let bytes = [0, 2, 5].map(|from| journal.unread_bytes(from));
+        assert!(
+            bytes[0] > bytes[1] && bytes[1] > bytes[2] && bytes[2] == 0,
+            "{bytes:?}"
+        );
+        assert!(journal.persist(&Finished::below(4), false).unwrap());
+        assert_eq!(journal.oldest(), 2);
+        drop(journal);
+        let (journal, finished) = factory.open().unwrap();
+        assert_eq!((finished, journal.end()), (Finished::below(4), 5));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_noted_once_in_runs() {
+        let parent = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open(&parent.path().join("journal"));
+        for events in [3..5, 5..6, 8..9, 3..6, 4..5, 8..9, 9..9] {
+            journal.note_unread(events);
+        }
+        assert_eq!(journal.unread, [3..6, 8..9]);
     }
 
     /// The number of the next event that is read from `from` on.
@@ -247,6 +311,26 @@ mod tests {
         let (mut journal, finished) = open(&folder);
         assert_eq!((finished.prefix(), next(&mut journal, 3)), (3, 3));
         assert_eq!(finished.ranges().collect::<Vec<_>>(), [4..8, 10..12]);
+    }
+
+    #[test]
+    fn what_is_damaged_is_lost_and_does_not_come_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("journal");
+        let (mut journal, _) = open(&folder);
+        for _ in 0..4 {
+            journal.log.append("shop", 1, &[&[b'x'; 400]]).unwrap();
+        }
+        journal.sync().unwrap();
+        let segment = folder.join(super::super::segment::name_of(0));
+        let mut bytes = std::fs::read(&segment).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(&segment, bytes).unwrap();
+        assert_eq!(next(&mut journal, 0), 1);
+        assert!(journal.unread.is_empty());
+        assert!(journal.persist(&Finished::below(4), true).unwrap());
+        drop(journal);
+        assert_eq!(open(&folder).1, Finished::below(4));
     }
 
     #[test]

@@ -177,24 +177,39 @@ impl Window {
             self.start = offset;
             let filled = match read_full(storage, file, offset, &mut self.bytes) {
                 Ok(filled) => filled,
-                Err(_) => self.read_block(storage, file, offset),
+                Err(_) => self.read_blocks(storage, file, offset, wanted),
             };
             self.bytes.truncate(filled);
         }
         &self.bytes[(offset - self.start) as usize..]
     }
 
-    /// Reads up to the end of the block at `offset` only, which is damage (zeros, as nothing is known of it) if it cannot be
-    /// read: a bad block must not hide what is behind it.
-    fn read_block<S: Storage>(&mut self, storage: &mut S, file: &S::File, offset: u64) -> usize {
-        let block_end = BLOCK_BYTES - offset % BLOCK_BYTES;
-        let count = self.bytes.len().min(block_end as usize);
-        let block = &mut self.bytes[..count];
-        read_full(storage, file, offset, block).unwrap_or_else(|error| {
-            tracing::error!(%error, offset, "a block of a segment cannot be read");
-            block.fill(0);
-            self.failure.get_or_insert(error);
-            count
-        })
+    /// Reads block by block, up to the end of the one with the last of the `wanted` bytes. One that cannot be read is damage
+    /// (zeros, as nothing is known of it): it must not hide what is around it.
+    fn read_blocks<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        file: &S::File,
+        offset: u64,
+        wanted: u64,
+    ) -> usize {
+        let mut filled = 0;
+        while (filled as u64) < wanted {
+            let at = offset + filled as u64;
+            let block_end = (BLOCK_BYTES - at % BLOCK_BYTES) as usize;
+            let count = block_end.min(self.bytes.len() - filled);
+            let block = &mut self.bytes[filled..filled + count];
+            let read = read_full(storage, file, at, block).unwrap_or_else(|error| {
+                tracing::error!(%error, offset = at, "a block of a segment cannot be read");
+                block.fill(0);
+                self.failure.get_or_insert(error);
+                count
+            });
+            filled += read;
+            if read < count {
+                break;
+            }
+        }
+        filled
     }
 }

@@ -71,6 +71,15 @@ mod tests {
         assert_eq!(policy.max_elapsed, Some(Duration::from_secs(3600)));
         assert_eq!(policy.backoff.wait(9, 1.0), Duration::ZERO);
         assert_eq!(problems.len(), 1);
+        let json = r#"{"min":"1ms","max":"1ms"}"#;
+        let least = serde_json::from_str::<RetryOptions>(json).unwrap();
+        let expected = Backoff {
+            min: Duration::from_millis(1),
+            max: Duration::from_millis(1),
+            jitter: 1.0,
+        };
+        assert_eq!(least.prepare(&mut problems).backoff, expected);
+        assert_eq!(problems.len(), 1);
         let options = serde_json::from_str::<RetryOptions>(r#"{"min":"10s"}"#).unwrap();
         options.prepare(&mut problems);
         assert_eq!(problems[1].0, "retry.max");

@@ -24,6 +24,10 @@ pub(crate) struct State {
     pub(crate) synced_end: u64,
     pub(crate) finished: Finished,
     pub(crate) is_full: bool,
+    /// A batch found no room.
+    pub(crate) was_full: bool,
+    /// How often something was read.
+    pub(crate) reads: usize,
     /// How often it was too full to have written down what is finished.
     pub(crate) unpersisted: usize,
     pub(crate) is_broken: bool,
@@ -53,6 +57,7 @@ impl Journal for Disk {
     fn append(&mut self, source: &str, batch: &EventBatch) -> Result<u64, JournalRefusal> {
         let mut state = self.lock();
         if state.is_full {
+            state.was_full = true;
             return Err(JournalRefusal::Full("full".to_owned()));
         }
         let first = state.end;
@@ -77,7 +82,8 @@ impl Journal for Disk {
     }
 
     fn read(&mut self, from: u64) -> Result<Option<Stored>, JournalFailure> {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.reads += 1;
         let is_after = |stored: &&Stored| stored.first + stored.events as u64 > from;
         Ok(state.records.iter().find(is_after).cloned())
     }
@@ -159,6 +165,21 @@ impl Handler<Deliver> for Taker {
 #[rtype(result = "()")]
 pub(crate) struct LetGo;
 
+/// Only the first batch of those that are held.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct LetOneGo;
+
+impl Handler<LetOneGo> for Taker {
+    type Result = ();
+
+    fn handle(&mut self, _: LetOneGo, _: &mut Context<Self>) {
+        let deliver = self.held.remove(0);
+        deliver.batch().complete();
+        drop(deliver.settle());
+    }
+}
+
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub(crate) struct Hold;
@@ -183,13 +204,19 @@ impl Handler<LetGo> for Taker {
     }
 }
 
+/// The event whose id is this number.
+pub(crate) fn line(number: u32) -> String {
+    format!(r#"{{"specversion":"1.0","id":"{number}","source":"/s","type":"t"}}"#)
+}
+
 /// Events whose ids are these numbers.
 pub(crate) fn events(numbers: Range<u32>) -> Intake {
     let mut intake = Intake::over(String::new());
     let mut types = detached_types();
     for number in numbers {
-        let line = format!(r#"{{"specversion":"1.0","id":"{number}","source":"/s","type":"t"}}"#);
-        intake.push_line(&line, &mut types).expect("an event");
+        intake
+            .push_line(&line(number), &mut types)
+            .expect("an event");
     }
     intake
 }

@@ -1,10 +1,12 @@
 //! What a log does with bytes that are not what it wrote.
 
+use std::ops::Range;
+
 use veltrix_actors::Finished;
 
 use super::simulated::{SimulatedClock, SimulatedDisk};
-use super::{append, open, read_from};
-use crate::journal::{Log, Next, Options};
+use super::{SimulatedLog, append, open, read_from, text};
+use crate::journal::{Log, Next, Options, QUARANTINE_BYTES_MAX, QUARANTINE_FILES_MAX, Storage};
 
 /// A log of forty records of one event, over several segments, that nobody has open.
 fn disk_with_forty(seed: u64) -> SimulatedDisk {
@@ -27,10 +29,47 @@ fn quarantined(disk: &SimulatedDisk) -> usize {
         .count()
 }
 
+/// Bytes of the record of `append` whose event is this one.
+fn record_bytes(number: u64) -> usize {
+    48 + "shop".len() + text(number).len()
+}
+
 fn numbers(count: u64, without: &[u64]) -> Vec<u64> {
     (0..count)
         .filter(|number| !without.contains(number))
         .collect()
+}
+
+/// A log of thirty records in one segment, each so many bytes long, and the segment's name.
+fn log_of_large_records(disk: &SimulatedDisk, bytes: usize) -> (SimulatedLog, String) {
+    let options = Options {
+        segment_bytes: 1 << 20,
+        ..super::OPTIONS
+    };
+    let (mut log, _) = Log::open(disk.clone(), SimulatedClock::default(), options).unwrap();
+    let line = "z".repeat(bytes - 48 - 1);
+    for _ in 0..30 {
+        log.append("t", 1, &[line.as_bytes()]).unwrap();
+    }
+    log.sync().unwrap();
+    (log, segments(disk).remove(0))
+}
+
+/// The sequences that are lost to who reads all of it.
+fn lost_of(log: &mut SimulatedLog) -> Vec<Range<u64>> {
+    let (mut from, mut lost, mut payload) = (0, Vec::new(), Vec::new());
+    loop {
+        from = match log.read(from, &mut payload).unwrap() {
+            Next::Record(record) => record.sequences().end,
+            Next::Lost(range) => {
+                lost.push(range.clone());
+                range.end
+            }
+            Next::End => break,
+        };
+    }
+    assert_eq!(from, log.synced());
+    lost
 }
 
 #[test]
@@ -42,6 +81,91 @@ fn a_damaged_payload_loses_its_record_and_no_other() {
     assert_eq!(records, numbers(40, &[0]));
     assert_eq!(lost.prefix(), 1);
     assert_eq!(quarantined(&disk), 1);
+    let copy = format!("quarantine/{:020}-32.bad", 0);
+    let copied = disk.with(|disk| disk.edit(&copy, |bytes| bytes.len()));
+    assert_eq!(copied, record_bytes(0));
+}
+
+#[test]
+fn damage_at_the_end_of_a_segment_is_copied_and_what_is_not_synced_behind_it_is_not() {
+    let disk = SimulatedDisk::new(17);
+    let (mut log, _) = open(&disk);
+    append(&mut log, &[1; 2]);
+    log.append("shop", 1, &[text(2).as_bytes()]).unwrap();
+    let second = 32 + record_bytes(0);
+    let name = segments(&disk).remove(0);
+    disk.with(|disk| disk.edit(&name, |bytes| bytes[second + 20] ^= 0x80));
+    assert_eq!(read_from(&mut log, 0).0, [0]);
+    let copy = format!("quarantine/{:020}-{second}.bad", 0);
+    let copied = disk.with(|disk| disk.edit(&copy, |bytes| bytes.len()));
+    assert_eq!(copied, record_bytes(1));
+}
+
+#[test]
+fn a_record_that_is_gone_without_a_trace_is_told() {
+    let disk = SimulatedDisk::new(18);
+    {
+        let (mut log, _) = open(&disk);
+        for _ in 0..3 {
+            append(&mut log, &[1]);
+        }
+    }
+    let name = segments(&disk).remove(0);
+    let second = 32 + record_bytes(0);
+    disk.with(|disk| {
+        disk.edit(&name, |bytes| {
+            bytes.drain(second..second + record_bytes(1));
+        })
+    });
+    let (mut log, recovered) = open(&disk);
+    assert_eq!(recovered.damaged.len(), 1, "{recovered:?}");
+    assert_eq!(recovered.damaged[0].events, 1..2);
+    assert_eq!(read_from(&mut log, 0).0, [0, 2]);
+    assert_eq!(quarantined(&disk), 0);
+}
+
+#[test]
+fn copies_stay_of_all_damaged_places_within_the_limits() {
+    let damaged = |files: usize, bytes: u64| {
+        let mut disk = disk_with_forty(20);
+        for name in segments(&disk).iter().take(2) {
+            disk.with(|disk| disk.edit(name, |bytes| bytes[32 + 48 + 6] ^= 1));
+        }
+        for number in 0..files {
+            let file = disk.create(&format!("quarantine/{number}")).unwrap();
+            let is_first = number == 0;
+            disk.allocate(&file, if is_first { bytes } else { 0 })
+                .unwrap();
+        }
+        let (mut log, _) = open(&disk);
+        assert_eq!(read_from(&mut log, 0).0.len(), 38);
+        quarantined(&disk) - files
+    };
+    assert_eq!(damaged(0, 0), 2);
+    assert_eq!(damaged(1, 1_000), 2);
+    assert_eq!(damaged(QUARANTINE_FILES_MAX - 1, 0), 1);
+    assert_eq!(damaged(QUARANTINE_FILES_MAX, 0), 0);
+    // The first damaged record fits, and nothing beside it.
+    let full = QUARANTINE_BYTES_MAX - record_bytes(0) as u64;
+    assert_eq!(damaged(1, full), 1);
+    assert_eq!(damaged(1, full + 1), 0);
+}
+
+#[test]
+fn a_segment_that_goes_while_the_log_is_open_is_lost_and_one_that_cannot_be_opened_now_is_not() {
+    let disk = disk_with_forty(19);
+    let (mut log, _) = open(&disk);
+    let names = segments(&disk);
+    let first = |name: &str| name[..20].parse::<u64>().unwrap();
+    let mut payload = Vec::new();
+    disk.with(|disk| disk.faults.crash_at = Some(disk.operations + 1));
+    let refusal = log.read(0, &mut payload).unwrap_err().to_string();
+    assert!(refusal.contains(&names[0]), "{refusal}");
+    disk.with(|disk| disk.faults.crash_at = None);
+    disk.with(|disk| disk.remove_all(&names[1]));
+    let gone = first(&names[1])..first(&names[2]);
+    let (records, _) = read_from(&mut log, 0);
+    assert_eq!(records, numbers(40, &gone.collect::<Vec<u64>>()));
 }
 
 #[test]
@@ -262,19 +386,32 @@ fn a_sector_that_cannot_be_read_hides_nothing_behind_it() {
         disk.break_sector(&names[0], 10_500);
         disk.break_sector(&names[1], 0);
     });
-    let (mut from, mut lost, mut payload) = (0, Vec::new(), Vec::new());
-    loop {
-        from = match log.read(from, &mut payload).unwrap() {
-            Next::Record(record) => record.sequences().end,
-            Next::Lost(range) => {
-                lost.push(range.clone());
-                range.end
-            }
-            Next::End => break,
-        };
-    }
     // All headers within a block of 4 KiB around each.
-    assert_eq!((lost, from), (vec![9..13, 29..34], 50));
+    assert_eq!(lost_of(&mut log), vec![9..13, 29..34]);
+}
+
+#[test]
+fn sectors_that_cannot_be_read_in_blocks_in_a_row_hide_nothing_behind_them() {
+    let disk = SimulatedDisk::new(15);
+    let (mut log, name) = log_of_large_records(&disk, 1_000);
+    disk.with(|disk| {
+        for offset in [10_500, 13_000, 17_000] {
+            disk.break_sector(&name, offset);
+        }
+    });
+    // All headers from the start of the first block to the end of the last one.
+    let [lost] = lost_of(&mut log).try_into().unwrap();
+    assert_eq!(lost, 9..21);
+}
+
+#[test]
+fn a_header_across_two_blocks_is_read_though_a_sector_behind_them_is_not() {
+    let disk = SimulatedDisk::new(16);
+    // The second record begins 16 bytes before the end of a block.
+    let (mut log, name) = log_of_large_records(&disk, 4_096 - 16 - 32);
+    disk.with(|disk| disk.break_sector(&name, 13_000));
+    let [lost] = lost_of(&mut log).try_into().unwrap();
+    assert_eq!(lost, 3..4);
 }
 
 #[test]

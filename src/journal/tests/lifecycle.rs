@@ -45,6 +45,60 @@ fn a_reader_sees_nothing_that_is_not_synced() {
     assert_eq!(log.read(1, &mut Vec::new()).unwrap(), Next::End);
     assert_eq!(log.sync().unwrap(), 2);
     assert_eq!(read_from(&mut log, 1).0, [1]);
+    // Nothing is synced again.
+    let operations = disk.with(|disk| disk.operations);
+    assert_eq!(log.sync().unwrap(), 2);
+    assert_eq!(disk.with(|disk| disk.operations), operations);
+}
+
+#[test]
+fn what_is_left_of_a_segment_is_its_share_by_events() {
+    let disk = SimulatedDisk::new(17);
+    append(&mut open(&disk).0, &[1; 4]);
+    let (log, recovered) = open(&disk);
+    assert_eq!((recovered.segments, log.bytes()), (1, recovered.bytes));
+    for events in 0..=4 {
+        let share = recovered.bytes * (4 - events) / 4;
+        assert_eq!(log.bytes_from(events), share, "{events}");
+    }
+    append(&mut open(&disk).0, &[1; 20]);
+    let (log, recovered) = open(&disk);
+    assert!(recovered.segments > 2);
+    assert_eq!(log.bytes_from(0), recovered.bytes);
+}
+
+/// Whoever reads behind one who appends gets each record, and the file is opened once.
+#[test]
+fn to_read_on_costs_no_search_and_misses_nothing_that_came_meanwhile() {
+    let disk = SimulatedDisk::new(15);
+    let options = Options {
+        segment_bytes: 1 << 20,
+        ..OPTIONS
+    };
+    let clock = SimulatedClock::default();
+    let (mut log, _): (SimulatedLog, _) = Log::open(disk.clone(), clock, options).unwrap();
+    append(&mut log, &[1]);
+    disk.with(|disk| disk.faults.is_traced = true);
+    let opens = || {
+        let is_open = |called: &&String| called.starts_with("open ");
+        disk.with(|disk| disk.trace.iter().filter(is_open).count())
+    };
+    for number in 0..9 {
+        assert_eq!(read_from(&mut log, number).0, [number]);
+        append(&mut log, &[1]);
+    }
+    assert_eq!(opens(), 1);
+    // Over damage, too.
+    let name = format!("{:020}.seg", 0);
+    let tenth: usize = (0..9).map(|number| 52 + text(number).len()).sum();
+    disk.with(|disk| disk.edit(&name, |bytes| bytes[32 + tenth + 8] ^= 1));
+    append(&mut log, &[1; 2]);
+    let (records, lost) = read_from(&mut log, 9);
+    assert_eq!((records, lost.end()), (vec![10, 11], 10));
+    assert_eq!(opens(), 1);
+    // To go back is to begin again.
+    assert_eq!(read_from(&mut log, 3).0.len(), 8);
+    assert_eq!(opens(), 2);
 }
 
 #[test]
@@ -194,10 +248,11 @@ fn segments_go_when_they_are_finished_and_the_cursor_that_says_so_is_synced() {
     let mut finished = Finished::below(0);
     finished.insert(1..30);
     log.persist(&finished, true).unwrap();
-    assert_eq!(segments(&disk), before);
+    assert_eq!((segments(&disk), log.finished_prefix()), (before, 0));
     disk.with(|disk| disk.faults.is_traced = true);
     finished.insert(0..1);
     log.persist(&finished, false).unwrap();
+    assert_eq!(log.finished_prefix(), 30);
     assert_eq!((segments(&disk), log.oldest() > 20), (1, true));
     let trace = disk.with(|disk| disk.trace.clone());
     assert!(trace[0].starts_with("write "), "{trace:?}");

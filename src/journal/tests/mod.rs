@@ -2,9 +2,11 @@
 
 mod damage;
 mod dice;
+mod inspecting;
 mod lifecycle;
 pub(in crate::journal) mod planted;
 mod rot;
+mod scanning;
 mod seeds;
 mod simulated;
 mod simulation;
