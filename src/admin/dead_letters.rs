@@ -49,7 +49,7 @@ pub(super) async fn show(
         Ok(None) => {
             let why = format!(
                 "there is no dead letter {sequence}: there never was one, it was replayed or purged, or it had to go for \
-                 newer ones (dead_letters.max_in_memory)"
+                 newer ones"
             );
             problem(StatusCode::NOT_FOUND, &why)
         }

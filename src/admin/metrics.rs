@@ -58,7 +58,10 @@ fn sources(page: &mut Page, observed: &Observed, ledgers: &Ledgers) {
         rejected.map(move |(reason, count)| (format!("{name},{}", label("reason", reason)), count))
     });
     page.counter("veltrix_source_rejected", "Refused events", rejected);
-    let sources = observed.registry.sources();
+    source_levels(page, &observed.registry.sources());
+}
+
+fn source_levels(page: &mut Page, sources: &[(String, Arc<SourceStats>)]) {
     let recovered = sources
         .iter()
         .map(|(name, stats)| (label("source", name), stats.recovered.get()));

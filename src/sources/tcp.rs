@@ -35,7 +35,7 @@ const LAST_ANSWER_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct TcpOptions {
     /// The address to listen on, as IP:port; port 0 has the system choose one.
     listen: String,
-    /// Answers each batch of lines, once it is accepted, with one JSON line `{"accepted":n,"rejected":m,"errors":[{"line":k,"reason":..,"detail":..}]}`.
+    /// Answers each batch of lines, once it is accepted, with one JSON line `{"accepted":n,"rejected":m,"errors":[{"line":k,"reason":..,"detail":..}]}`. Without `line` are those that only the journal finds (`id_conflict`).
     #[serde(default)]
     ack: bool,
     /// Connections at once (default 1024); further ones are closed and counted as `too_many_connections`.

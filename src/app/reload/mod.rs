@@ -120,7 +120,7 @@ impl ConfigActor {
             trigger,
             version = wiring.config.version,
             changes = %plan.to_json(),
-            probation = ?is_watched.then_some(probation),
+            probation = is_watched.then(|| tracing::field::debug(probation)),
             "the config is reloaded"
         );
         if is_watched {
