@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 
-use rustix::process::{Pid, Signal, kill_process};
 use stub_server::{Receiver, answer};
 use workspace::{Ended, Workspace, event};
 
@@ -85,7 +84,7 @@ fn standard_output_has_the_events_as_they_came() {
 fn a_reader_of_standard_output_that_has_gone_is_named_and_what_is_left_is_told() {
     let workspace = Workspace::new();
     let mut command = workspace.command(&with_sink("{ type: stdout }"));
-    command.env("VELTRIX__SERVICE__DRAIN_TIMEOUT", "200ms");
+    command.env("VELTRIX__SERVICE__DRAIN_TIMEOUT", "24h");
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().unwrap();
@@ -95,8 +94,7 @@ fn a_reader_of_standard_output_that_has_gone_is_named_and_what_is_left_is_told()
         .map_while(Result::ok);
     let told = log.find(|line| line.contains("standard output is a broken pipe"));
     assert!(told.is_some());
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    // It ends by itself, though its source could go on.
     let rest: Vec<String> = log.collect();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");
     assert!(

@@ -168,7 +168,7 @@ pub use start::{
     start_dead_letters, start_journal, start_lane, start_overflow, start_router, start_sink,
     start_source, start_supervisor,
 };
-pub use stats::{HandlerStats, Registry};
+pub use stats::{GoneSinks, HandlerStats, Registry};
 pub use submitter::Submitter;
 pub use succession::Successor;
 pub use supervision::{

@@ -65,6 +65,10 @@ pub enum FlushError {
     /// again.
     #[error("{0}")]
     Unsafe(String),
+    /// Nobody will ever take anything again, from this sink or from one built anew: it is not tried, and the process is to
+    /// stop. What is left is kept where its source keeps it.
+    #[error("{0}")]
+    Gone(String),
 }
 
 /// A sink that waits for a receiver, with one delivery at a time in each of its slots.

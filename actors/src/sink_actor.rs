@@ -37,7 +37,7 @@ pub struct SinkActor {
     held: Vec<Appended>,
     dead_letters: Outlet,
     is_flush_due: bool,
-    /// Failed flushes in a row; a retry is scheduled while there are any.
+    /// Failed flushes in a row; while there are any, nothing is flushed but by the retry that is scheduled.
     failures: u32,
     stopping: Option<Stop>,
     turn: Turn,
@@ -212,6 +212,11 @@ impl SinkActor {
             }
             Some(Ok(Err(FlushError::Unwritten(reason)))) => self.flush_later(&reason, ctx),
             Some(Ok(Err(FlushError::Unsafe(reason)))) => self.write_again(&reason, ctx),
+            Some(Ok(Err(FlushError::Gone(reason)))) => {
+                self.stats.errors.add(1);
+                self.failures += 1;
+                self.spec.registry.sink_gone(&self.spec.name, reason);
+            }
             Some(Err(panic)) => self.write_again(&format!("the sink panicked: {panic}"), ctx),
         }
     }

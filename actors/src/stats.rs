@@ -1,11 +1,12 @@
 //! What every source, handler and sink counts. Written by one actor, read from outside: hence atomics.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use dashmap::DashMap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::actor_status::ActorStatuses;
 use crate::counters::{Counter, Gauge, TimeHistogram};
@@ -47,6 +48,9 @@ pub struct HandlerStats {
     pub queue_nanoseconds: Counter,
 }
 
+/// The sinks that nobody will take anything from any more, and why.
+pub type GoneSinks = BTreeMap<String, String>;
+
 /// The live registry of everything that counts, read by the admin server, the status line and the closing summary.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -70,6 +74,7 @@ pub struct Registry {
     drain_deadline: OnceLock<Instant>,
     handlers: DashMap<String, Arc<HandlerStats>>,
     sinks: DashMap<String, Arc<SinkStats>>,
+    gone_sinks: watch::Sender<GoneSinks>,
     dropped: DashMap<&'static str, u64>,
     dead_letters: DashMap<(String, &'static str), u64>,
     faults: DashMap<(String, &'static str), u64>,
@@ -186,6 +191,18 @@ impl Registry {
     /// The sink's counts, new at the first call.
     pub fn sink(&self, name: &str) -> Arc<SinkStats> {
         self.sinks.entry(name.to_owned()).or_default().clone()
+    }
+
+    /// Nobody will take anything from the sink any more.
+    pub(crate) fn sink_gone(&self, name: &str, reason: String) {
+        self.gone_sinks.send_modify(|gone| {
+            gone.entry(name.to_owned()).or_insert(reason);
+        });
+    }
+
+    /// Sees each sink that is gone, for whoever can stop the process.
+    pub fn gone_sinks(&self) -> watch::Receiver<GoneSinks> {
+        self.gone_sinks.subscribe()
     }
 
     /// Counts events dropped by the rule of that name.

@@ -1,15 +1,17 @@
 //! When the process stops, and how long it may take.
 
 use std::io;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
 use futures::FutureExt;
-use futures::future::FusedFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
-use veltrix_actors::{ExitReason, Stop};
+use tokio::sync::{oneshot, watch};
+use veltrix_actors::{ExitReason, GoneSinks, Registry, Stop};
 
+use super::reload::ReloadDesk;
 use super::stop_root;
 use crate::admin::Health;
 
@@ -25,6 +27,8 @@ pub(super) enum Drained {
     TimedOut(Duration),
     /// A second signal came.
     Interrupted,
+    /// A sink is gone for good, for this reason, and what could be drained is.
+    SinkGone(String),
 }
 
 /// SIGTERM and SIGINT.
@@ -48,13 +52,65 @@ impl StopSignals {
         }
     }
 
-    /// Waits for a signal that is none of the first one's repeats.
-    async fn next_order(&mut self, first: Instant) {
+    /// Waits for the order to end a drain at once: a signal that is none of the repeats of the one that came before.
+    async fn interrupt(mut self, is_first: bool) {
+        // Ctrl-C of a finite run that is nearly over still gets its drain; only then does the next one interrupt.
+        if is_first {
+            self.next().await;
+        }
+        let first = Instant::now();
         loop {
             self.next().await;
             if first.elapsed() >= REPEAT_GRACE {
                 return;
             }
+        }
+    }
+}
+
+/// Which sinks are gone for good, of those that the process runs.
+#[derive(Clone)]
+pub(super) struct Gone {
+    sinks: watch::Receiver<GoneSinks>,
+    desk: Arc<ReloadDesk>,
+}
+
+impl Gone {
+    pub(super) fn of(registry: &Registry, desk: &Arc<ReloadDesk>) -> Self {
+        Self {
+            sinks: registry.gone_sinks(),
+            desk: desk.clone(),
+        }
+    }
+
+    /// Why the first of them is gone, if one is.
+    fn reason(&self) -> Option<String> {
+        let gone = self.sinks.borrow();
+        let first = gone.first_key_value();
+        first.map(|(name, reason)| format!("sink `{name}`: {reason}"))
+    }
+
+    /// Waits until one is gone.
+    async fn any(self) -> String {
+        self.wait_for(|gone| !gone.is_empty()).await
+    }
+
+    /// Waits until they all are, so that nothing can be delivered any more.
+    async fn all(self) -> String {
+        let desk = self.desk.clone();
+        self.wait_for(|gone| {
+            let sinks = &desk.applied().config.sinks;
+            !gone.is_empty() && sinks.iter().all(|sink| gone.contains_key(&sink.name))
+        })
+        .await
+    }
+
+    async fn wait_for(mut self, is_so: impl FnMut(&GoneSinks) -> bool) -> String {
+        let is_told = self.sinks.wait_for(is_so).await.is_ok();
+        match self.reason() {
+            Some(reason) if is_told => reason,
+            // The registry has ended, and with it whatever could still be gone.
+            _ => futures::future::pending().await,
         }
     }
 }
@@ -67,6 +123,8 @@ pub(super) struct Reasons {
     pub(super) exited: oneshot::Receiver<ExitReason>,
     /// Too many threads hang.
     pub(super) exhausted: oneshot::Receiver<String>,
+    /// Sinks are gone for good.
+    pub(super) gone: Gone,
 }
 
 /// Waits for a reason to stop, stops the tree, and waits until it has.
@@ -81,6 +139,7 @@ pub(super) async fn wait(
         done,
         exited,
         exhausted,
+        gone,
     } = reasons;
     // A root that is gone without a word can only have been dropped in a panic.
     let mut exited = exited
@@ -92,14 +151,14 @@ pub(super) async fn wait(
             futures::future::pending::<()>().await;
         }
     };
-    let mut done = std::pin::pin!(done.fuse());
+    let mut done = pin!(done.fuse());
     let exhausted = async {
         match exhausted.await {
             Ok(reason) => reason,
             Err(_) => futures::future::pending().await,
         }
     };
-    let mut exhausted = std::pin::pin!(exhausted.fuse());
+    let mut exhausted = pin!(exhausted.fuse());
     let mut gave_up = None;
     let is_limited = futures::select_biased! {
         () = done => {
@@ -112,38 +171,35 @@ pub(super) async fn wait(
             gave_up = Some(reason);
             true
         }
+        reason = gone.clone().any().fuse() => {
+            tracing::error!(reason, ?timeout, "draining what can be drained");
+            true
+        }
         signal = signals.next().fuse() => {
             tracing::info!(signal, ?timeout, "draining");
             true
         }
     };
-    let ordered_at = Instant::now();
     health.drain();
     stop_root(&stop);
-    let mut deadline = match is_limited {
-        true => tokio::time::sleep(timeout).boxed_local().fuse(),
-        false => futures::future::pending().boxed_local().fuse(),
-    };
-    let is_interrupted = async {
-        // Ctrl-C of a finite run that is nearly over still gets its drain; only then does the next one interrupt.
-        let mut first = ordered_at;
+    let deadline = async {
         if !is_limited {
-            signals.next().await;
-            first = Instant::now();
+            gone.clone().any().await;
         }
-        signals.next_order(first).await;
+        tokio::time::sleep(timeout).await;
     };
-    let mut is_interrupted = std::pin::pin!(is_interrupted.fuse());
-    debug_assert!(!is_interrupted.is_terminated(), "it has not been polled");
     let drained = futures::select_biased! {
         reason = exited => Drained::Stopped(reason),
-        () = deadline => Drained::TimedOut(timeout),
-        () = is_interrupted => Drained::Interrupted,
+        reason = gone.clone().all().fuse() => Drained::SinkGone(reason),
+        () = pin!(deadline.fuse()) => Drained::TimedOut(timeout),
+        () = signals.interrupt(!is_limited).fuse() => Drained::Interrupted,
     };
-    match (gave_up, drained) {
-        (Some(reason), Drained::Stopped(_) | Drained::TimedOut(_)) => {
-            Drained::Stopped(ExitReason::Failed(reason))
+    match (gave_up, gone.reason(), drained) {
+        (_, _, Drained::Interrupted) => Drained::Interrupted,
+        (Some(reason), _, _) => Drained::Stopped(ExitReason::Failed(reason)),
+        (None, Some(reason), Drained::Stopped(ExitReason::Normal) | Drained::TimedOut(_)) => {
+            Drained::SinkGone(reason)
         }
-        (_, drained) => drained,
+        (_, _, drained) => drained,
     }
 }

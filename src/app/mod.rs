@@ -35,7 +35,7 @@ pub(crate) use rehearsal::rehearse;
 
 pub(crate) use reload::{Answer, Load, Refusal, ReloadDesk, Watched};
 
-use drain::{Drained, Reasons, StopSignals};
+use drain::{Drained, Gone, Reasons, StopSignals};
 use reload::{Hangups, Wiring};
 use tree::Tree;
 
@@ -148,6 +148,7 @@ async fn supervise(mut config: Config, load: Arc<dyn Load>) -> Outcome {
         done,
         exited,
         exhausted: is_exhausted,
+        gone: Gone::of(&registry, &reload),
     };
     let timeout = config.service.drain_timeout;
     let drained = drain::wait(signals, stop, reasons, timeout, &health).await;
@@ -226,6 +227,7 @@ fn outcome(drained: Drained, undone: Undone, is_balanced: bool) -> Outcome {
         Drained::TimedOut(after) => {
             Outcome::Failed(format!("the drain was not done after {after:?}: {undone}"))
         }
+        Drained::SinkGone(reason) => Outcome::Failed(format!("{reason}: {undone}")),
         Drained::Interrupted => {
             Outcome::Failed(format!("interrupted by a second signal: {undone}"))
         }

@@ -17,6 +17,9 @@ use crate::telemetry;
 ///
 /// An event counts as delivered once it is written: whether the reader of a pipe has read it, or the system has brought a
 /// file to the disk, is not known. Where that matters use `file`.
+///
+/// A broken pipe never mends: once its reader has gone, as in `veltrix run | head -2`, the process drains what other sinks take
+/// and ends with 1. What is left of durable sources is kept for the next start.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StdoutOptions {}
@@ -105,13 +108,11 @@ impl<W: Write + 'static> Sink for StdoutSink<W> {
         let written = self.buffer.write_to(&mut self.out, usize::MAX);
         self.is_mid_line
             .store(self.buffer.is_mid_line(), Ordering::Release);
-        written.map_err(|error| {
-            FlushError::Unwritten(match error.kind() {
-                ErrorKind::BrokenPipe => {
-                    "standard output is a broken pipe: its reader has gone".to_owned()
-                }
-                _ => format!("cannot write to standard output: {error}"),
-            })
+        written.map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => {
+                FlushError::Gone("standard output is a broken pipe: its reader has gone".to_owned())
+            }
+            _ => FlushError::Unwritten(format!("cannot write to standard output: {error}")),
         })
     }
 
@@ -142,7 +143,10 @@ mod tests {
         drop(reader);
         sink.append(&batch.event(0)).unwrap();
         let error = sink.flush().unwrap_err();
-        assert!(error.to_string().contains("broken pipe"), "{error}");
+        assert!(
+            matches!(&error, FlushError::Gone(reason) if reason.contains("broken pipe")),
+            "{error}"
+        );
         assert_eq!(sink.buffered_bytes(), line.len() + 1);
     }
 

@@ -1,14 +1,19 @@
 //! One file of the sink: what waits for it, its handle while it is open, and its rotation.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Writing;
 use super::disk::Unsynced;
 use super::torn::{self, Mended};
 use crate::sinks::line_buffer::LineBuffer;
+
+/// How often a file that is written to is looked for at its path: somebody may have moved or removed it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -24,6 +29,26 @@ struct Handle {
     size_bytes: u64,
     /// Whether it can be synced: pipes and devices cannot.
     is_regular: bool,
+    /// Device and inode, which no other file has while this one is open.
+    identity: (u64, u64),
+    /// When it was last known to be at its path.
+    seen_at: Instant,
+}
+
+impl Handle {
+    /// Whether the file is still at its path, as far as is known: it is looked for only now and then.
+    fn is_at(&mut self, path: &Path) -> bool {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.seen_at) < LOOK_INTERVAL {
+            return true;
+        }
+        self.seen_at = now;
+        fs::metadata(path).is_ok_and(|there| identity(&there) == self.identity)
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 impl LogFile {
@@ -45,6 +70,8 @@ impl LogFile {
     /// # Errors
     /// What did not work, with the path; the unwritten rest stays.
     pub(super) fn write(&mut self, writing: &mut Writing) -> Result<(), String> {
+        // What was written to the file before is synced with the rest: whoever does that has a share in its handle.
+        self.handle.take_if(|handle| !handle.is_at(&self.path));
         while !self.buffer.unwritten().is_empty() {
             if let Err(error) = self.write_some(writing) {
                 // The next attempt opens it anew: the directory may have been replaced, or the device remounted.
@@ -135,6 +162,8 @@ fn open(path: &Path, is_mid_line: bool, unsynced: &mut Option<Unsynced>) -> io::
         file: Arc::new(file),
         size_bytes,
         is_regular,
+        identity: identity(&metadata),
+        seen_at: Instant::now(),
     })
 }
 
@@ -204,6 +233,56 @@ mod tests {
         log.write(&mut writing).unwrap();
         assert_eq!(lines(&path), "fffffff\n");
         assert_eq!(lines(&path.with_extension("ndjson.1")), "ee\n");
+    }
+
+    /// Writes a line after a time in which somebody may have moved the file.
+    fn write_later(log: &mut LogFile, writing: &mut Writing, line: &str) {
+        if let Some(handle) = &mut log.handle {
+            handle.seen_at -= LOOK_INTERVAL;
+        }
+        log.buffer.push(line);
+        log.write(writing).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_moved_or_removed_is_written_to_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("sub");
+        let path = folder.join("out");
+        let mut log = LogFile::new(path.to_str().unwrap());
+        let mut writing = Writing::default();
+        write_later(&mut log, &mut writing, "1");
+        write_later(&mut log, &mut writing, "2");
+        assert_eq!(lines(&path), "1\n2\n");
+        fs::rename(&path, folder.join("out.1")).unwrap();
+        write_later(&mut log, &mut writing, "3");
+        assert_eq!(lines(&folder.join("out.1")), "1\n2\n");
+        assert_eq!(lines(&path), "3\n");
+        fs::remove_file(&path).unwrap();
+        write_later(&mut log, &mut writing, "4");
+        assert_eq!(lines(&path), "4\n");
+        fs::rename(&path, folder.join("out.1")).unwrap();
+        fs::write(&path, "another\n").unwrap();
+        write_later(&mut log, &mut writing, "5");
+        assert_eq!(lines(&path), "another\n5\n");
+        fs::remove_dir_all(&folder).unwrap();
+        write_later(&mut log, &mut writing, "6");
+        assert_eq!(lines(&path), "6\n");
+    }
+
+    #[test]
+    fn a_file_that_was_just_seen_is_not_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let mut log = LogFile::new(path.to_str().unwrap());
+        log.buffer.push("1");
+        log.write(&mut Writing::default()).unwrap();
+        let handle = log.handle.as_mut().unwrap();
+        handle.seen_at += Duration::from_secs(60);
+        fs::remove_file(&path).unwrap();
+        assert!(handle.is_at(&path));
+        handle.seen_at -= Duration::from_secs(60) + LOOK_INTERVAL;
+        assert!(!handle.is_at(&path));
     }
 
     #[test]

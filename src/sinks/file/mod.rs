@@ -27,6 +27,11 @@ use crate::config::ByteSize;
 ///
 /// A line that a process left unfinished when it died is moved to `NAME.torn` when its file is next written to, so that
 /// every line of the file is whole; this is logged. Other last lines without a newline are given one.
+///
+/// A file that is moved or removed while the sink has it open is looked for at its path every 100 ms while events come; then a
+/// new one is begun there. So `logrotate` needs neither a signal nor `copytruncate`; but events may go to the moved file for that
+/// moment, so have it use `delaycompress`, or wait before it compresses (`postrotate sleep 1 endscript`). Or leave it all to
+/// `rotate`. What was written to a file that is removed is gone with it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileOptions {
