@@ -15,7 +15,8 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 pub(super) fn render(observed: &Observed) -> String {
     let ledgers = observed.ledgers.now();
     let mut page = Page::default();
-    sources(&mut page, observed, &ledgers);
+    source_ledgers(&mut page, &ledgers);
+    sources(&mut page, observed);
     handlers(&mut page, observed);
     sink_ledgers(&mut page, &ledgers);
     sinks(&mut page, observed);
@@ -27,7 +28,7 @@ pub(super) fn render(observed: &Observed) -> String {
     page.finish()
 }
 
-fn sources(page: &mut Page, observed: &Observed, ledgers: &Ledgers) {
+fn source_ledgers(page: &mut Page, ledgers: &Ledgers) {
     let each = |value: fn(&SourceLedger) -> u64| {
         let ledgers = ledgers.sources.iter();
         ledgers.map(move |(name, ledger)| (label("source", name), value(ledger)))
@@ -58,6 +59,9 @@ fn sources(page: &mut Page, observed: &Observed, ledgers: &Ledgers) {
         rejected.map(move |(reason, count)| (format!("{name},{}", label("reason", reason)), count))
     });
     page.counter("veltrix_source_rejected", "Refused events", rejected);
+}
+
+fn sources(page: &mut Page, observed: &Observed) {
     let sources = observed.registry.sources();
     let recovered = sources
         .iter()
