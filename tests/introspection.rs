@@ -10,6 +10,7 @@ mod metrics;
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod process;
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output};
 
@@ -168,6 +169,48 @@ fn top_prints_the_tree_of_the_process_that_the_config_or_the_address_names() {
     process.stop();
     let nobody = top(&["--once", "--admin", &admin.to_string()]);
     assert_eq!(nobody.status.code(), Some(1));
+}
+
+#[test]
+fn a_sink_whose_receiver_is_down_is_seen_with_the_reason_and_what_waits_on_disk() {
+    let closed = taken_port();
+    let address = closed.local_addr().expect("an address");
+    drop(closed);
+    let config = json!({
+        "service": { "admin": { "listen": "127.0.0.1:0" }, "drain_timeout": "10ms" },
+        "sources": { "in": { "type": "stdin" } },
+        "handlers": { "all": { "on": ">", "type": "pass", "to": ["web"] } },
+        "sinks": { "web": { "type": "http", "url": format!("http://{address}/") } },
+    });
+    let mut process = Process::start_fed(&config.to_string());
+    let (admin, mut input) = (process.admin(), process.input());
+    // More than what all on the way to the sink have room for, whatever the sizes of their batches.
+    for id in 0..20_000 {
+        let line = process::event_line(&id.to_string());
+        writeln!(input, "{line}").expect("written");
+    }
+    process.until("a failed delivery", || {
+        let tree = tree(admin);
+        find(&tree["actors"], "sinks/web").is_some_and(|sink| sink["last_failure"].is_object())
+    });
+    process.until("what waits in the log", || {
+        let tree = tree(admin);
+        let log = find(&tree["actors"], "overflow/web");
+        let stored = Metrics::of(admin).get(r#"veltrix_sink_overflow{sink="web"}"#);
+        stored > 0.0 && log.and_then(|log| log["backlog"]["events"].as_f64()) >= Some(stored)
+    });
+    let sink = actor(&tree(admin), "sinks/web");
+    assert_eq!(sink["state"], "running");
+    let reason = sink["last_failure"]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("refused"), "{reason}");
+    let printed = printed(&top(&["--once", "--admin", &admin.to_string()]));
+    assert!(printed.contains(reason), "{printed}");
+    assert_eq!(
+        request(admin, "GET", "/readyz", &[], b"").body,
+        "ready\n",
+        "its events wait, and new ones are taken in"
+    );
+    process.stop();
 }
 
 #[test]

@@ -55,12 +55,12 @@ impl ActorState {
     }
 }
 
-/// Why an actor ended last, other than by being told to, or why it was paused.
+/// Why an actor ended last, other than by being told to, why it was paused, or why a delivery of a sink was put off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastFailure {
     /// What it said, or what was seen of it.
     pub reason: String,
-    /// When its supervisor heard of it.
+    /// When that was heard of.
     pub at: SystemTime,
 }
 
@@ -133,7 +133,7 @@ impl ActorStatus {
         self.generation.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Why it ended last, other than by being told to, or why it was paused.
+    /// What has befallen it last.
     pub fn last_failure(&self) -> Option<LastFailure> {
         self.lock().clone()
     }

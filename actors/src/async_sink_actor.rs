@@ -245,6 +245,7 @@ impl AsyncSinkActor {
                 failures = slot.failures.count(),
                 "cannot deliver, trying again"
             );
+            self.lifeline.status().failed(reason.to_owned());
         }
         self.stats.retries.add(1);
         ctx.run_later(wait, move |actor, ctx| {

@@ -6,7 +6,7 @@ use actix::prelude::{ActorFutureExt, AsyncContext, Context};
 use futures::FutureExt;
 
 use crate::actor_status::ActorState;
-use crate::breaker::{Change, Outcomes, Permit};
+use crate::breaker::{BREAKER_PAUSE_MAX, Change, Outcomes, Permit};
 use crate::lane::HandlerActor;
 
 /// What a lane has to do with the breaker.
@@ -27,9 +27,17 @@ impl HandlerActor {
         let Some(breaker) = &self.spec.breaker else {
             return true;
         };
-        // A drain does not wait for better times, nor does a handler that the config has no more.
+        if breaker.is_closed() {
+            return true;
+        }
+        if self.spec.registry.keeps_what_is_left() {
+            // To try it would be to make dead letters of events that the next start has in better times.
+            self.keep(ctx);
+            return false;
+        }
+        // What ends otherwise does not wait for better times, nor does a handler that the config has no more.
         let is_over = || self.spec.registry.is_input_over() || self.slot.is_leaving();
-        if breaker.is_closed() || self.breaker.is_probing || is_over() {
+        if self.breaker.is_probing || is_over() {
             return true;
         }
         match breaker.permit(Instant::now()) {
@@ -115,9 +123,6 @@ impl HandlerActor {
         let Some(breaker) = self.spec.breaker.clone() else {
             return;
         };
-        self.is_waiting = true;
-        let status = self.lifeline.status();
-        status.change(ActorState::Running, ActorState::Paused);
         let registry = self.spec.registry.clone();
         let over = async move {
             futures::select_biased! {
@@ -125,6 +130,28 @@ impl HandlerActor {
                 () = registry.input_over().fuse() => {}
             }
         };
+        self.wait_until(over, ctx);
+    }
+
+    /// Leaves the events for the next start, unless the handler goes on after all, or there are some that would be lost.
+    fn keep(&mut self, ctx: &mut Context<Self>) {
+        let Some(breaker) = self.spec.breaker.clone() else {
+            return;
+        };
+        let registry = self.spec.registry.clone();
+        let over = async move {
+            futures::select_biased! {
+                () = breaker.wait(BREAKER_PAUSE_MAX).fuse() => {}
+                () = registry.in_flight.some_in_memory_only().fuse() => {}
+            }
+        };
+        self.wait_until(over, ctx);
+    }
+
+    fn wait_until(&mut self, over: impl Future<Output = ()> + 'static, ctx: &mut Context<Self>) {
+        self.is_waiting = true;
+        let status = self.lifeline.status();
+        status.change(ActorState::Running, ActorState::Paused);
         ctx.spawn(
             actix::fut::wrap_future::<_, Self>(over).map(|(), lane, ctx| {
                 if lane.slot.is_in_charge(lane.turn_in_slot.generation) {

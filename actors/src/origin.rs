@@ -70,8 +70,11 @@ impl Origin {
         source: Arc<SourceStats>,
         mark: Option<Mark>,
     ) -> Arc<Self> {
-        source.accept(events);
         let is_durable = mark.is_some();
+        if !is_durable {
+            source.add_in_memory_only(signed(events));
+        }
+        source.accept(events);
         let intake = SourceIntake::new(bytes, source, None, mark);
         Self::new(events, Whose::Source(intake), is_durable)
     }
@@ -232,12 +235,19 @@ impl Origin {
                 }
                 intake.source.let_go(intake.bytes);
                 intake.source.finish(self.kept());
+                self.leave_memory(intake);
             }
             Whose::Parents(parents) => {
                 for (parent, pieces) in parents {
                     parent.add(-pieces);
                 }
             }
+        }
+    }
+
+    fn leave_memory(&self, intake: &SourceIntake) {
+        if !self.is_durable {
+            intake.source.add_in_memory_only(-signed(self.events));
         }
     }
 
@@ -337,6 +347,7 @@ impl Drop for Origin {
                 );
                 intake.source.let_go(intake.bytes);
                 intake.source.lose(self.events);
+                self.leave_memory(intake);
             }
             // Finished; or the parents keep the pieces and report the loss themselves.
             Whose::Source(_) | Whose::Parents(_) => {}

@@ -14,6 +14,10 @@ use crate::urgency::Urgency;
 pub struct InFlight {
     events: Gauge,
     empty: Notify,
+    /// Those that nothing keeps when the process dies.
+    in_memory_only: Gauge,
+    /// Notified when there are some again.
+    some_in_memory_only: Notify,
     pub(crate) urgency: Urgency,
 }
 
@@ -27,6 +31,27 @@ impl InFlight {
     /// Events in flight now.
     pub fn get(&self) -> i64 {
         self.events.get()
+    }
+
+    fn add_in_memory_only(&self, delta: i64) {
+        if self.in_memory_only.add(delta) == delta {
+            self.some_in_memory_only.notify_waiters();
+        }
+    }
+
+    pub(crate) fn has_any_in_memory_only(&self) -> bool {
+        self.in_memory_only.get() > 0
+    }
+
+    /// Resolves while there are events that nothing keeps when the process dies.
+    pub(crate) async fn some_in_memory_only(&self) {
+        let some = self.some_in_memory_only.notified();
+        tokio::pin!(some);
+        // Registered before the look, so that the first one in between is not missed.
+        some.as_mut().enable();
+        if !self.has_any_in_memory_only() {
+            some.await;
+        }
     }
 
     /// Waits until nothing is in flight.
@@ -137,6 +162,11 @@ impl SourceStats {
         self.recovered.add(count);
         self.accepted.add(count);
         self.in_flight.add(signed(count));
+    }
+
+    /// So many more of the events, or less, are kept by nothing when the process dies.
+    pub(crate) fn add_in_memory_only(&self, delta: i64) {
+        self.process.add_in_memory_only(delta);
     }
 
     pub(crate) fn finish(&self, count: usize) {

@@ -162,6 +162,11 @@ impl Registry {
         self.is_stopping() && self.in_flight.get() == 0
     }
 
+    /// Whether the process is to stop and the next start brings all that is in flight again: nothing is lost by leaving it.
+    pub(crate) fn keeps_what_is_left(&self) -> bool {
+        self.is_stopping() && !self.in_flight.has_any_in_memory_only()
+    }
+
     /// Whether no source takes in any more: what waits now for better times waits in vain.
     pub(crate) fn is_input_over(&self) -> bool {
         self.ended_sources.load(Ordering::Acquire) >= self.source_count()

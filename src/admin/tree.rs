@@ -18,7 +18,7 @@ fn render(registry: &Registry) -> Value {
         "in_flight": registry.in_flight.get(),
         "restarts": registry.restarts.get(),
         "panics": veltrix_actors::panics_total(),
-        "actors": below(None, &statuses, &Counts::of(registry)),
+        "actors": below(None, &statuses, registry, &Counts::of(registry)),
     })
 }
 
@@ -33,7 +33,7 @@ struct Node {
     /// How often it was started again after a failure of its own.
     restarts: u64,
     last_failure: Option<Failure>,
-    /// What waits at its inlet.
+    /// What waits at its inlet, or in its log.
     #[serde(skip_serializing_if = "Option::is_none")]
     backlog: Option<Backlog>,
     /// A source's, handler's or sink's, over all its actors.
@@ -81,7 +81,12 @@ impl Status {
 }
 
 /// The actors right below `parent`, each with those below it.
-fn below(parent: Option<&str>, statuses: &[Status], counts: &Counts) -> Vec<Node> {
+fn below(
+    parent: Option<&str>,
+    statuses: &[Status],
+    registry: &Registry,
+    counts: &Counts,
+) -> Vec<Node> {
     let children = statuses
         .iter()
         .filter(|child| child.parent.as_deref() == parent);
@@ -101,14 +106,22 @@ fn below(parent: Option<&str>, statuses: &[Status], counts: &Counts) -> Vec<Node
             last_failure: status.last_failure().map(failure),
             backlog: status.backlog().map(|backlog| Backlog {
                 batches: backlog.batches,
-                events: backlog.events,
+                events: backlog.events + in_log(parent, &child.name, registry),
                 oldest_seconds: backlog.oldest.map(|oldest| oldest.as_secs_f64()),
             }),
             counts: parent.and_then(|parent| counts.find(parent, &child.name)),
-            children: below(Some(path), statuses, counts),
+            children: below(Some(path), statuses, registry, counts),
         }
     };
     children.map(node).collect()
+}
+
+/// The events that an overflow log keeps for its sink; no other actor has any beyond its inlet.
+fn in_log(parent: Option<&str>, name: &str, registry: &Registry) -> usize {
+    match parent {
+        Some("overflow") => usize::try_from(registry.sink(name).overflow.get()).unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// What the sources, handlers and sinks have counted, by the supervisor that they are below and their name.
