@@ -438,7 +438,7 @@ fn what_cannot_be_answered_is_a_problem_that_says_why() {
         (
             "/2",
             404,
-            "there is no dead letter 2: there never was one, it was replayed or purged, or it had to go for newer ones (dead_letters.max_in_memory)",
+            "there is no dead letter 2: there never was one, it was replayed or purged, or it had to go for newer ones",
         ),
     ] {
         let answer = running.get(&format!("/api/dead-letters{path}"));
