@@ -59,6 +59,12 @@ impl Writer {
         });
         post(address, posted);
     }
+
+    /// Stops the process; gives the folder, and how many events were posted.
+    fn stop(self) -> (Folder, usize) {
+        self.process.stop().assert_drained();
+        (self.folder, self.posted)
+    }
 }
 
 /// Posts the event after those that were posted.
@@ -82,13 +88,7 @@ fn every_event_is_in_a_moved_file_or_in_the_one_that_takes_its_place() {
         let path = writer.folder.path("out/t.nd");
         fs::rename(&path, writer.folder.path("out/t.nd.1")).expect("moved");
         writer.post_until_there();
-        let Writer {
-            process,
-            folder,
-            posted,
-            ..
-        } = writer;
-        process.stop().assert_drained();
+        let (folder, posted) = writer.stop();
         let mut found = ids(&folder.lines("out/t.nd.1"));
         assert!(found.len() < posted, "{sync}: all are in the moved file");
         found.extend(ids(&folder.lines("out/t.nd")));
@@ -104,13 +104,7 @@ fn a_file_that_was_removed_is_begun_anew_and_so_is_its_folder() {
     writer.post_until_there();
     fs::remove_dir_all(writer.folder.path("out")).expect("removed");
     writer.post_until_there();
-    let Writer {
-        process,
-        folder,
-        posted,
-        ..
-    } = writer;
-    process.stop().assert_drained();
+    let (folder, posted) = writer.stop();
     let found = ids(&folder.lines("out/t.nd"));
     let first = posted - found.len();
     assert!(!found.is_empty() && first > 1, "{found:?}");
