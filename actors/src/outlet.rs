@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use actix::prelude::Recipient;
+use tokio::time::Instant;
 
 use crate::batch::{Arena, BATCH_EVENTS_MAX, EventBatch};
 use crate::dead_letter::Failure;
@@ -13,11 +14,10 @@ use crate::mailbox::{Credits, Custody, Inlet, OutletReady};
 use crate::origin::Origin;
 use crate::shipment::Shipment;
 use crate::sink_stats::SinkStats;
-use crate::spillway::Spillway;
+use crate::spillway::{SLOW_AFTER_MIN, Spillway};
 use crate::stats::Registry;
 
-/// Batches that a sender gathers for a sink with an overflow log before they go through it: that a busy machine lets the sink wait
-/// for a moment does not make it a slow one.
+/// Batches that a sender gathers for a sink with an overflow log before it is full.
 const SPILLED_BATCHES_MIN: usize = 4;
 
 /// One sender's way to one inlet: gathers events and sends them whenever it has credit.
@@ -34,6 +34,8 @@ pub struct Outlet {
     spillway: Option<Arc<Spillway>>,
     /// The account with the overflow log.
     spill_credits: Arc<Credits>,
+    /// When it was full first since it was empty.
+    congested_since: Option<Instant>,
 }
 
 /// Events gathered for one message.
@@ -62,6 +64,7 @@ impl Outlet {
             offered_to,
             spillway: None,
             spill_credits: Credits::new(owner, outlet, Arc::clone(registry)),
+            congested_since: None,
         }
     }
 
@@ -208,6 +211,10 @@ impl Outlet {
                 state.wait(&self.credits);
                 return false;
             }
+            let since = *self.congested_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < SLOW_AFTER_MIN && state.wait_for_a_moment(&self.credits) {
+                return false;
+            }
             tracing::info!(
                 sink = spillway.sink(),
                 "the sink is slow, its events go through its overflow log"
@@ -256,6 +263,9 @@ impl Outlet {
         let Some(parcel) = self.parcels.pop_front() else {
             return false;
         };
+        if self.parcels.is_empty() {
+            self.congested_since = None;
+        }
         let events = parcel.batch.len();
         self.usual_events = events;
         // Counted before it is sent: a fast sink has delivered it before this thread goes on.
@@ -285,5 +295,180 @@ impl Drop for Outlet {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix::prelude::{Actor, Addr, Context, Handler, Message};
+    use actix_rt::System;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::batch::{Intake, detached_types};
+    use crate::mailbox::Deliver;
+    use crate::memory::MemoryBudget;
+    use crate::origin::Mark;
+    use crate::spillway::Congested;
+
+    /// The sink, the owner of the outlet, and the actor of the overflow log in one.
+    struct Others {
+        held: Vec<Deliver>,
+        congestions: mpsc::Sender<()>,
+    }
+
+    /// Has the sink take what it has.
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Take;
+
+    impl Actor for Others {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Deliver> for Others {
+        type Result = ();
+
+        fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
+            self.held.push(deliver);
+        }
+    }
+
+    impl Handler<Take> for Others {
+        type Result = ();
+
+        fn handle(&mut self, _: Take, _: &mut Context<Self>) {
+            self.held.drain(..).for_each(|held| drop(held.settle()));
+        }
+    }
+
+    impl Handler<OutletReady> for Others {
+        type Result = ();
+
+        fn handle(&mut self, _: OutletReady, _: &mut Context<Self>) {}
+    }
+
+    impl Handler<Congested> for Others {
+        type Result = ();
+
+        fn handle(&mut self, _: Congested, _: &mut Context<Self>) {
+            self.congestions.try_send(()).expect("a waiting test");
+        }
+    }
+
+    struct World {
+        outlet: Outlet,
+        spillway: Arc<Spillway>,
+        others: Addr<Others>,
+        congestions: mpsc::Receiver<()>,
+        registry: Arc<Registry>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (sender, congestions) = mpsc::channel(8);
+            let others = Others {
+                held: Vec::new(),
+                congestions: sender,
+            };
+            let others = others.start();
+            let sink = Inlet::new();
+            sink.open(others.clone().recipient());
+            let spillway = Spillway::new("slow", Inlet::new());
+            spillway.set_watcher(others.clone().recipient());
+            let target = Target {
+                spillway: Some(spillway.clone()),
+                ..Target::of(&sink)
+            };
+            let registry = Arc::new(Registry::default());
+            Self {
+                outlet: Outlet::to(&target, others.clone().recipient(), 0, &registry),
+                spillway,
+                others,
+                congestions,
+                registry,
+            }
+        }
+
+        /// Adds full batches until there is no room for more.
+        fn fill(&mut self) {
+            self.outlet.flush();
+            while self.outlet.has_room() {
+                self.outlet.append(self.full_batch());
+                self.outlet.flush();
+            }
+        }
+
+        /// The journal has its events.
+        fn full_batch(&self) -> EventBatch {
+            let (mut intake, mut types) = (Intake::over(String::new()), detached_types());
+            let line = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+            for _ in 0..BATCH_EVENTS_MAX {
+                intake.push_line(line, &mut types).unwrap();
+            }
+            let mark = Mark {
+                finished: Arc::default(),
+                first: 0,
+            };
+            let source = self.registry.source("s");
+            let origin = Origin::read_back(BATCH_EVENTS_MAX, intake.text.len(), source, mark);
+            let arena = Arena::new(intake.text, &MemoryBudget::new(usize::MAX));
+            EventBatch::from_parts(intake.records, Arc::new(arena), origin)
+        }
+
+        /// The sink takes all that is gathered.
+        async fn empty(&mut self) {
+            while !self.outlet.is_empty() {
+                self.others.send(Take).await.unwrap();
+                self.outlet.flush();
+            }
+        }
+
+        fn is_spilling(&self) -> bool {
+            self.spillway.lock().is_spilling
+        }
+    }
+
+    #[test]
+    fn a_sink_is_slow_once_a_sender_has_been_full_for_long_and_never_empty() {
+        System::new().block_on(async {
+            tokio::time::pause();
+            let nearly = SLOW_AFTER_MIN - Duration::from_millis(1);
+            let mut world = World::new();
+            for _ in 0..3 {
+                world.fill();
+                tokio::time::advance(nearly).await;
+                world.fill();
+                world.empty().await;
+            }
+            world.fill();
+            // It takes some now and then, and is behind all the same.
+            tokio::time::advance(nearly).await;
+            world.others.send(Take).await.unwrap();
+            world.fill();
+            assert!(!world.is_spilling());
+            tokio::time::advance(Duration::from_millis(1)).await;
+            world.fill();
+            assert!(world.is_spilling());
+            // Nobody was told to look again, so it was asked for once.
+            assert_eq!(world.congestions.recv().await, Some(()));
+            assert!(world.congestions.try_recv().is_err());
+        });
+    }
+
+    #[test]
+    fn who_waits_for_a_moment_is_told_to_look_again() {
+        System::new().block_on(async {
+            tokio::time::pause();
+            let mut world = World::new();
+            for _ in 0..2 {
+                world.fill();
+                assert_eq!(world.congestions.recv().await, Some(()));
+                world.spillway.look_again();
+                assert!(!world.is_spilling());
+            }
+        });
     }
 }

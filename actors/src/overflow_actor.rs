@@ -19,6 +19,7 @@ use crate::overflow_log::{OpenLog, OverflowSpec};
 use crate::shadows::Shadows;
 use crate::sink_stats::SinkStats;
 use crate::source_stats::SourceStats;
+use crate::spillway::{Congested, SLOW_AFTER_MIN};
 use crate::standstill::{LOOK_INTERVAL, Standstill};
 use crate::supervision::{Lifeline, StartError, Stop};
 
@@ -284,6 +285,8 @@ impl Actor for OverflowActor {
             return self.fail(&error.to_string(), ctx);
         }
         self.lifeline.started();
+        let watcher = ctx.address().recipient();
+        self.spec.spillway.set_watcher(watcher);
         ctx.run_interval(LOOK_INTERVAL, Self::look);
         self.go_on(ctx);
     }
@@ -307,6 +310,14 @@ impl Handler<Commit> for OverflowActor {
         self.persist(false, ctx);
         self.go_on(ctx);
         self.stop_if_done(ctx);
+    }
+}
+
+impl Handler<Congested> for OverflowActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Congested, ctx: &mut Context<Self>) {
+        ctx.run_later(SLOW_AFTER_MIN, |actor, _| actor.spec.spillway.look_again());
     }
 }
 

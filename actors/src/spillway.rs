@@ -1,9 +1,21 @@
 //! Whether events for one sink go to it, or through its overflow log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::mailbox::{Credits, Inlet};
+use actix::prelude::Recipient;
+
+use crate::mailbox::{self, Credits, Inlet};
 use crate::shipment::Shipment;
+
+/// A sink is slow if a sender has been full for so long, and never empty meanwhile. That a busy machine lets a sink wait for a
+/// moment does not make it slow: to store and read back would only make the machine busier.
+pub(crate) const SLOW_AFTER_MIN: Duration = Duration::from_millis(50);
+
+/// Sent to the actor of the overflow log: a sender is full, and whoever waits is to look again after [`SLOW_AFTER_MIN`].
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct Congested;
 
 /// Shared by all who send to one sink, and the actor of its overflow log. While the log is not empty, everything for the sink
 /// goes through it, in order.
@@ -23,6 +35,10 @@ pub(crate) struct State {
     shadows: Vec<Arc<Shipment>>,
     /// Senders that have gathered events for the sink, and wait for it as long as nothing goes through the log.
     waiting: Vec<Arc<Credits>>,
+    /// Tells those who wait to look again.
+    watcher: Option<Recipient<Congested>>,
+    /// It was told to.
+    is_watched: bool,
 }
 
 impl State {
@@ -38,6 +54,18 @@ impl State {
         self.waiting
             .retain(|known| Arc::strong_count(known) > 1 && !Arc::ptr_eq(known, sender));
         self.waiting.push(Arc::clone(sender));
+    }
+
+    /// As [`State::wait`], and has the sender look again in a moment; false if there is nobody who would tell it.
+    pub(crate) fn wait_for_a_moment(&mut self, sender: &Arc<Credits>) -> bool {
+        let Some(watcher) = &self.watcher else {
+            return false;
+        };
+        if !std::mem::replace(&mut self.is_watched, true) {
+            mailbox::control(watcher, Congested);
+        }
+        self.wait(sender);
+        true
     }
 }
 
@@ -76,6 +104,20 @@ impl Spillway {
         for sender in waiting {
             sender.wake();
         }
+    }
+
+    /// Whom to tell that a sender is full.
+    pub(crate) fn set_watcher(&self, watcher: Recipient<Congested>) {
+        self.lock().watcher = Some(watcher);
+    }
+
+    /// Has whoever waits look again.
+    pub(crate) fn look_again(&self) {
+        let mut state = self.lock();
+        state.is_watched = false;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.iter().for_each(|sender| sender.wake());
     }
 
     /// What is to be stored before anything else.
