@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::storage::Storage;
+use super::storage::{Storage, ZEROS};
 
 /// Pieces that one `pwritev` takes (`IOV_MAX` of Linux).
 const PIECES_PER_WRITE_MAX: usize = 1_024;
-/// Bytes of zeros written at once where the file system cannot reserve room.
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A directory, `0700`, whose files are `0600`. What is opened is found from its descriptor, so that it may be moved.
 #[derive(Debug)]

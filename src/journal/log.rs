@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use veltrix_actors::Finished;
 
+use super::active::Active;
 use super::clock::Clock;
 use super::creation::{CreateError, create};
 use super::cursor::Cursor;
@@ -50,18 +51,6 @@ pub struct Log<S: Storage, C: Clock> {
     end: u64,
     synced: u64,
     sealed: Option<Sealed>,
-}
-
-#[derive(Debug)]
-struct Active<F> {
-    file: F,
-    /// Where the next record goes.
-    offset: u64,
-    synced_offset: u64,
-    /// Bytes reserved.
-    capacity: u64,
-    /// A part of a record that found no room lies behind `offset`.
-    is_torn: bool,
 }
 
 impl<S: Storage, C: Clock> Log<S, C> {
@@ -208,7 +197,7 @@ impl<S: Storage, C: Clock> Log<S, C> {
     pub fn sync(&mut self) -> Result<u64, Sealed> {
         self.check()?;
         if let Some(active) = &mut self.active
-            && (active.synced_offset < active.offset || active.is_torn)
+            && active.is_dirty()
         {
             if std::mem::take(&mut active.is_torn) {
                 // Once another segment follows, it would be taken for damage.
@@ -216,6 +205,9 @@ impl<S: Storage, C: Clock> Log<S, C> {
                 if let Err(error) = self.storage.truncate(&active.file, active.offset) {
                     return Err(self.seal("cut a segment", &error));
                 }
+            }
+            if let Err(error) = active.zero_ahead(&mut self.storage) {
+                return Err(self.seal("write zeros", &error));
             }
             if !planted!(SyncSkipped)
                 && let Err(error) = self.storage.sync(&active.file)
@@ -343,13 +335,7 @@ impl<S: Storage, C: Clock> Log<S, C> {
         {
             return Err(self.seal("cut a segment", &error).into());
         }
-        self.active = Some(Active {
-            file,
-            offset: segment.bytes,
-            synced_offset: segment.bytes,
-            capacity,
-            is_torn: false,
-        });
+        self.active = Some(Active::new(file, segment.bytes, capacity));
         self.segments.push(segment);
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 #[macro_use]
 mod planted;
+mod active;
 mod clock;
 mod creation;
 mod cursor;

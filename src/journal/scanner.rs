@@ -5,13 +5,10 @@ use std::ops::Range;
 
 use super::record::{HEADER_BYTES, MAGIC, RecordHeader};
 use super::segment::SEGMENT_HEADER_BYTES;
-use super::storage::{Storage, read_full};
+use super::storage::{BLOCK_BYTES, Storage, ZEROS, read_full};
 
 /// Bytes that are read at once.
-const WINDOW_BYTES: usize = 64 * 1024;
-/// Bytes that a disk reads or fails to read together.
-const BLOCK_BYTES: u64 = 4 * 1024;
-static ZEROS: [u8; WINDOW_BYTES] = [0; WINDOW_BYTES];
+const WINDOW_BYTES: usize = ZEROS.len();
 
 /// What comes next in a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]

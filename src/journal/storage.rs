@@ -2,6 +2,11 @@
 
 use std::io::{self, IoSlice};
 
+/// For whoever writes zeros, or compares with them.
+pub(super) static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+/// Bytes that a disk reads, fails to read, or keeps account of together.
+pub(super) const BLOCK_BYTES: u64 = 4 * 1024;
+
 /// One directory. Nothing is durable before its sync has succeeded: neither bytes (`sync`) nor names (`sync_directory`).
 ///
 /// Names are relative to the directory; `FOLDER/NAME` lies in a folder made by `create_folder`. Errors are those of the

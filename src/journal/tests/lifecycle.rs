@@ -399,6 +399,35 @@ fn a_log_lives_in_a_real_directory() {
     assert_eq!(from, 40 * 1_024);
 }
 
+/// Writes of segments while so many records of `bytes` are appended, each synced.
+fn writes(records: u64, bytes: usize) -> usize {
+    let disk = SimulatedDisk::new(19);
+    let options = Options {
+        segment_bytes: 1 << 20,
+        ..OPTIONS
+    };
+    let (mut log, _) = Log::open(disk.clone(), SimulatedClock::default(), options).unwrap();
+    disk.with(|disk| disk.faults.is_traced = true);
+    let payload = vec![b'x'; bytes];
+    for _ in 0..records {
+        log.append("shop", 1, &[&payload]).unwrap();
+        log.sync().unwrap();
+    }
+    let is_write = |called: &&String| called.starts_with("write");
+    disk.with(|disk| disk.trace.iter().filter(is_write).count())
+}
+
+#[test]
+fn small_groups_lie_on_zeros_that_are_written_for_many_of_them_at_once() {
+    // The head of the segment, and each record.
+    assert_eq!(writes(10, 100_000), 1 + 10);
+    // And zeros: in front of the first, and once these are used up (64 records and what fills a block).
+    assert_eq!(writes(64, 1_000), 1 + 64 + 1);
+    assert_eq!(writes(80, 1_000), 1 + 80 + 2);
+    // To the end of the segment at most.
+    assert_eq!(writes(20, 50_000), 1 + 20 + 1);
+}
+
 /// Where a file system copies on write, room that is reserved may not be enough.
 #[test]
 fn a_cursor_that_finds_no_room_leaves_the_synced_one_and_is_written_once_there_is() {
