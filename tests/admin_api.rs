@@ -82,3 +82,26 @@ fn a_web_page_from_elsewhere_changes_nothing() {
     }
     process.stop().assert_drained();
 }
+
+#[test]
+fn an_order_that_is_no_object_or_too_long_is_refused_and_says_why() {
+    let mut process = Process::start(CONFIG);
+    process.running();
+    let admin = process.admin();
+    let headers = [("content-type", "application/json")];
+    for path in [
+        "/api/reload",
+        "/api/replay",
+        "/api/dead-letters/purge",
+        "/api/dead-letters/replay",
+    ] {
+        let answer = request(admin, "POST", path, &headers, b" []");
+        let why = "the body: it must be a JSON object, such as {}";
+        assert_problem(&answer, 400, why);
+        let long = format!("{{\"x\":\"{}\"}}", "x".repeat(300_000));
+        let answer = request(admin, "POST", path, &headers, long.as_bytes());
+        let why = "the body: payload reached size limit";
+        assert_problem(&answer, 413, why);
+    }
+    process.stop().assert_drained();
+}

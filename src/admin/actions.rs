@@ -6,6 +6,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{StatusCode, Uri};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use veltrix_actors::{DeadLetterFilter, DeskError};
 
@@ -19,6 +20,9 @@ use crate::dead_letters::{FILTERS, filter};
 pub(crate) const USER_HEADER: &str = "x-veltrix-user";
 /// Events replayed in a second, as a limit.
 const RATE_MAX: u32 = 1_000_000;
+
+/// A request's body, or why there is none.
+pub(super) type Body = Result<web::Bytes, actix_web::Error>;
 
 /// Why an order is not carried out.
 pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
@@ -48,7 +52,7 @@ pub(super) struct Order {
 pub(super) async fn purge(
     request: HttpRequest,
     observed: web::Data<Observed>,
-    body: web::Bytes,
+    body: Body,
 ) -> HttpResponse {
     let (order, wanted) = match read(&request, &body) {
         Ok(read) => read,
@@ -74,7 +78,7 @@ pub(super) async fn purge(
 pub(super) async fn replay(
     request: HttpRequest,
     observed: web::Data<Observed>,
-    body: web::Bytes,
+    body: Body,
 ) -> HttpResponse {
     let (order, wanted) = match read(&request, &body) {
         Ok(read) => read,
@@ -106,13 +110,10 @@ pub(super) async fn replay(
 }
 
 /// The order, if whoever asks may give one.
-fn read(request: &HttpRequest, body: &[u8]) -> Result<(Order, DeadLetterFilter), Refusal> {
+fn read(request: &HttpRequest, body: &Body) -> Result<(Order, DeadLetterFilter), Refusal> {
     check(request)?;
     let bad = |why: String| Refusal(StatusCode::BAD_REQUEST, why);
-    let order: Order = match body.is_empty() {
-        true => Order::default(),
-        false => serde_json::from_slice(body).map_err(|error| bad(format!("the body: {error}")))?,
-    };
+    let order: Order = parse(body)?;
     let mut wanted = DeadLetterFilter::default();
     for (name, value) in &order.filter {
         let text = value.as_str();
@@ -128,6 +129,23 @@ fn read(request: &HttpRequest, body: &[u8]) -> Result<(Order, DeadLetterFilter),
         ));
     }
     Ok((order, wanted))
+}
+
+/// The order in a request's body; none of it is said by an empty one.
+pub(super) fn parse<T: DeserializeOwned + Default>(body: &Body) -> Result<T, Refusal> {
+    let body = body.as_ref().map_err(|error| {
+        let status = error.as_response_error().status_code();
+        Refusal(status, format!("the body: {error}"))
+    })?;
+    let bad = |why: String| Refusal(StatusCode::BAD_REQUEST, format!("the body: {why}"));
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    // A list would be read as the fields in their order.
+    match body.trim_ascii_start().first() {
+        Some(b'{') => serde_json::from_slice(body).map_err(|error| bad(error.to_string())),
+        _ => Err(bad("it must be a JSON object, such as {}".to_owned())),
+    }
 }
 
 pub(super) fn check_rate(rate: Option<u32>) -> Result<(), Refusal> {

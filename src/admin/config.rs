@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Observed;
-use super::actions::{self, Refusal as Forbidden};
+use super::actions::{self, Body, Refusal as Forbidden};
 use super::problem::{self, problem};
 use crate::app::{Answer, Refusal};
 
@@ -32,7 +32,7 @@ pub(super) async fn history(observed: web::Data<Observed>) -> HttpResponse {
 pub(super) async fn reload(
     request: HttpRequest,
     observed: web::Data<Observed>,
-    body: web::Bytes,
+    body: Body,
 ) -> HttpResponse {
     match try_reload(&request, &observed, &body).await {
         Ok(answer) => answer,
@@ -43,14 +43,10 @@ pub(super) async fn reload(
 async fn try_reload(
     request: &HttpRequest,
     observed: &web::Data<Observed>,
-    body: &[u8],
+    body: &Body,
 ) -> Result<HttpResponse, Forbidden> {
     actions::check(request)?;
-    let order: Order = match body.is_empty() {
-        true => Order::default(),
-        false => serde_json::from_slice(body)
-            .map_err(|error| Forbidden(StatusCode::BAD_REQUEST, format!("the body: {error}")))?,
-    };
+    let order: Order = actions::parse(body)?;
     if !order.dry_run {
         let nothing = json!({});
         actions::audit(request, observed, "reload".to_owned(), nothing, 0).await?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use veltrix_actors::{DeskError, JournalFilter, TypePattern};
 
 use super::Observed;
-use super::actions::{Refusal, audit, check, check_rate};
+use super::actions::{Body, Refusal, audit, check, check_rate, parse};
 use super::problem;
 use crate::dead_letters::time;
 
@@ -37,7 +37,7 @@ pub(super) struct Order {
 pub(super) async fn replay(
     request: HttpRequest,
     observed: web::Data<Observed>,
-    body: web::Bytes,
+    body: Body,
 ) -> HttpResponse {
     match carry_out(&request, &observed, &body).await {
         Ok(answer) => problem::json(answer.to_string()),
@@ -48,11 +48,10 @@ pub(super) async fn replay(
 async fn carry_out(
     request: &HttpRequest,
     observed: &web::Data<Observed>,
-    body: &[u8],
+    body: &Body,
 ) -> Result<Value, Refusal> {
     check(request)?;
-    let order: Order = serde_json::from_slice(body)
-        .map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("the body: {error}")))?;
+    let order: Order = parse(body)?;
     check_rate(order.rate)?;
     let bad = |why: String| Refusal(StatusCode::BAD_REQUEST, why);
     let mut filter = order.filter().map_err(bad)?;
@@ -67,6 +66,19 @@ async fn carry_out(
     }
     let kept = observed.journal.count(filter.clone()).await;
     let kept = kept.map_err(|error| Refusal::of(&error))?;
+    // One that the config does not have any more may have events there.
+    if let Some(source) = &order.source
+        && kept.count == 0
+    {
+        let sources = observed.registry.sources();
+        let known: Vec<&str> = sources.iter().map(|(name, _)| name.as_str()).collect();
+        if !known.contains(&source.as_str()) {
+            let known = known.join(", ");
+            return Err(bad(format!(
+                "the config has no source `{source}`, and the journal no event of one; known: {known}"
+            )));
+        }
+    }
     if !order.dry_run {
         filter.end = kept.end;
         let chosen = json!(order);

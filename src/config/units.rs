@@ -184,7 +184,7 @@ impl JsonSchema for DurationText {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         // not `duration`, which the specification knows as ISO 8601's
         json_schema!({
-            "type": "string", "format": "veltrix-duration", "pattern": "^(0|([0-9]+ *[A-Za-zµ]+ *)+)$",
+            "type": "string", "format": "veltrix-duration", "pattern": "^(0|([0-9]+([.][0-9]+)? *[A-Za-zµ]+ *)+)$",
             "examples": ["50ms", "10s", "1h"]
         })
     }
@@ -219,6 +219,7 @@ mod tests {
             ("24h", 86_400_000),
             ("10m", 600_000),
             ("0s", 0),
+            ("1.5s", 1_500),
         ];
         for (text, milliseconds) in cases {
             assert_eq!(
