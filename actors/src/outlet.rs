@@ -317,6 +317,7 @@ mod tests {
     struct Others {
         held: Vec<Deliver>,
         congestions: mpsc::Sender<()>,
+        wakes: mpsc::Sender<()>,
     }
 
     /// Has the sink take what it has.
@@ -347,7 +348,9 @@ mod tests {
     impl Handler<OutletReady> for Others {
         type Result = ();
 
-        fn handle(&mut self, _: OutletReady, _: &mut Context<Self>) {}
+        fn handle(&mut self, _: OutletReady, _: &mut Context<Self>) {
+            self.wakes.try_send(()).expect("a waiting test");
+        }
     }
 
     impl Handler<Congested> for Others {
@@ -363,15 +366,18 @@ mod tests {
         spillway: Arc<Spillway>,
         others: Addr<Others>,
         congestions: mpsc::Receiver<()>,
+        wakes: mpsc::Receiver<()>,
         registry: Arc<Registry>,
     }
 
     impl World {
         fn new() -> Self {
             let (sender, congestions) = mpsc::channel(8);
+            let (waker, wakes) = mpsc::channel(64);
             let others = Others {
                 held: Vec::new(),
                 congestions: sender,
+                wakes: waker,
             };
             let others = others.start();
             let sink = Inlet::new();
@@ -388,6 +394,7 @@ mod tests {
                 spillway,
                 others,
                 congestions,
+                wakes,
                 registry,
             }
         }
@@ -459,16 +466,22 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_moment_is_told_to_look_again() {
+    fn who_waits_is_told_to_look_again_and_that_the_log_has_begun() {
         System::new().block_on(async {
             tokio::time::pause();
             let mut world = World::new();
             for _ in 0..2 {
                 world.fill();
                 assert_eq!(world.congestions.recv().await, Some(()));
+                assert!(world.wakes.try_recv().is_err());
                 world.spillway.look_again();
+                assert_eq!(world.wakes.recv().await, Some(()));
                 assert!(!world.is_spilling());
             }
+            world.fill();
+            // Another sender has found the sink slow.
+            world.spillway.begin();
+            assert_eq!(world.wakes.recv().await, Some(()));
         });
     }
 }

@@ -351,7 +351,7 @@ mod tests {
     use crate::batch::EventBatch;
     use crate::finished::Finished;
     use crate::journal::{Journal, JournalFactory, JournalFailure, Stored};
-    use crate::mailbox::Inlet;
+    use crate::mailbox::{Credits, Inlet};
     use crate::memory::MemoryBudget;
     use crate::spillway::Spillway;
     use crate::start::start_overflow;
@@ -407,29 +407,71 @@ mod tests {
         }
     }
 
+    /// Starts the actor of a log with so many batches in it.
+    async fn started(batches: u64, spillway: &Arc<Spillway>) {
+        let spec = OverflowSpec {
+            sink: "slow".into(),
+            factory: Arc::new(Batches(batches)),
+            spillway: spillway.clone(),
+            target: Inlet::new(),
+            types: Arc::default(),
+            budget: MemoryBudget::new(1 << 20),
+            bytes_max: 0,
+            registry: Arc::default(),
+        };
+        let (lifeline, root) = Lifeline::root();
+        start_overflow(spec, &Arbiter::current(), lifeline);
+        root.started.await.expect("it starts");
+    }
+
     /// Whether senders go through the log when it was looked at with so many batches in it; nobody is behind the sink.
     fn is_spilling(batches: u64) -> bool {
         System::new().block_on(async {
             tokio::time::pause();
             let spillway = Spillway::new("slow", Inlet::new());
-            let spec = OverflowSpec {
-                sink: "slow".into(),
-                factory: Arc::new(Batches(batches)),
-                spillway: spillway.clone(),
-                target: Inlet::new(),
-                types: Arc::default(),
-                budget: MemoryBudget::new(1 << 20),
-                bytes_max: 0,
-                registry: Arc::default(),
-            };
-            let (lifeline, root) = Lifeline::root();
             spillway.begin();
-            start_overflow(spec, &Arbiter::current(), lifeline);
-            root.started.await.expect("it starts");
+            started(batches, &spillway).await;
             let look = tokio::time::timeout(2 * LOOK_INTERVAL, std::future::pending::<()>());
             assert!(look.await.is_err());
             spillway.lock().is_spilling
         })
+    }
+
+    /// Notes when it is told to look after its outlet.
+    struct Sender(tokio::sync::mpsc::Sender<()>);
+
+    impl Actor for Sender {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<OutletReady> for Sender {
+        type Result = ();
+
+        fn handle(&mut self, _: OutletReady, _: &mut Context<Self>) {
+            self.0.try_send(()).expect("a waiting test");
+        }
+    }
+
+    #[test]
+    fn whoever_is_full_is_told_in_a_moment_to_look_again() {
+        System::new().block_on(async {
+            tokio::time::pause();
+            let spillway = Spillway::new("slow", Inlet::new());
+            started(0, &spillway).await;
+            let (note, mut told) = tokio::sync::mpsc::channel(1);
+            let sender = Sender(note).start().recipient();
+            let credits = Credits::new(sender, 0, Arc::default());
+            for _ in 0..2 {
+                let asked = tokio::time::Instant::now();
+                assert!(spillway.lock().wait_for_a_moment(&credits));
+                assert_eq!(told.recv().await, Some(()));
+                let waited = asked.elapsed();
+                assert!(
+                    (SLOW_AFTER_MIN..LOOK_INTERVAL).contains(&waited),
+                    "{waited:?}"
+                );
+            }
+        });
     }
 
     #[test]

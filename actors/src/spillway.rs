@@ -8,8 +8,8 @@ use actix::prelude::Recipient;
 use crate::mailbox::{self, Credits, Inlet};
 use crate::shipment::Shipment;
 
-/// A sink is slow if a sender has been full for so long, and never empty meanwhile. That a busy machine lets a sink wait for a
-/// moment does not make it slow: to store and read back would only make the machine busier.
+/// A sink is slow if a sender is full so long after it first was, and has not been empty since. That a busy machine lets a sink
+/// wait for a moment does not make it slow: to store and read back would only make the machine busier.
 pub(crate) const SLOW_AFTER_MIN: Duration = Duration::from_millis(50);
 
 /// Sent to the actor of the overflow log: a sender is full, and whoever waits is to look again after [`SLOW_AFTER_MIN`].
@@ -46,6 +46,12 @@ impl State {
     pub(crate) fn begin(&mut self, unsettled: Vec<Arc<Shipment>>) {
         self.is_spilling = true;
         self.shadows = unsettled;
+        self.wake_waiting();
+    }
+
+    /// Has whoever waits look again: it finds the lock free once this state's is given back.
+    fn wake_waiting(&mut self) {
+        self.waiting.drain(..).for_each(|sender| sender.wake());
     }
 
     /// Has the sender told when its events may go through the log.
@@ -99,25 +105,20 @@ impl Spillway {
             "the sink stands still, its events go through its overflow log"
         );
         state.begin(target.window());
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        for sender in waiting {
-            sender.wake();
-        }
     }
 
     /// Whom to tell that a sender is full.
     pub(crate) fn set_watcher(&self, watcher: Recipient<Congested>) {
-        self.lock().watcher = Some(watcher);
+        let mut state = self.lock();
+        state.watcher = Some(watcher);
+        state.is_watched = false;
     }
 
     /// Has whoever waits look again.
     pub(crate) fn look_again(&self) {
         let mut state = self.lock();
         state.is_watched = false;
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        waiting.iter().for_each(|sender| sender.wake());
+        state.wake_waiting();
     }
 
     /// What is to be stored before anything else.

@@ -75,7 +75,7 @@ async fn carry_out(
         if !known.contains(&source.as_str()) {
             let known = known.join(", ");
             return Err(bad(format!(
-                "the config has no source `{source}`, and the journal no event of one; known: {known}"
+                "the config has no source `{source}`, and of one the journal has no such event; known: {known}"
             )));
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use super::storage::{BLOCK_BYTES, Storage, ZEROS, is_full, write_full};
 
 /// Groups of more bytes than this find no zeros in front of them: to write these would cost more than they save.
-const SMALL_GROUP_BYTES: u64 = 64 * 1024;
+const SMALL_GROUP_BYTES_MAX: u64 = 16 * 1024;
 /// For how many groups of the size of the last one zeros are written at once.
 const GROUPS_AHEAD: u64 = 64;
 
@@ -50,7 +50,7 @@ impl<F> Active<F> {
     /// A write failed, other than for want of room.
     pub(super) fn zero_ahead<S: Storage<File = F>>(&mut self, storage: &mut S) -> io::Result<()> {
         let group = self.offset - self.synced_offset;
-        if group > SMALL_GROUP_BYTES || self.offset + group <= self.zeroed {
+        if group > SMALL_GROUP_BYTES_MAX || self.offset + group <= self.zeroed {
             return Ok(());
         }
         let wanted = (self.offset + group * GROUPS_AHEAD).next_multiple_of(BLOCK_BYTES);

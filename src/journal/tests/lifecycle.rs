@@ -425,7 +425,30 @@ fn small_groups_lie_on_zeros_that_are_written_for_many_of_them_at_once() {
     assert_eq!(writes(64, 1_000), 1 + 64 + 1);
     assert_eq!(writes(80, 1_000), 1 + 80 + 2);
     // To the end of the segment at most.
-    assert_eq!(writes(20, 50_000), 1 + 20 + 1);
+    assert_eq!(writes(40, 16_300), 1 + 40 + 1);
+}
+
+#[test]
+fn zeros_that_find_no_room_are_left_out_and_those_that_fail_seal_the_log() {
+    let disk = SimulatedDisk::new(20);
+    let (mut log, _) = open(&disk);
+    log.append("shop", 1, &[b"x"]).unwrap();
+    disk.with(|disk| disk.faults.no_room = true);
+    assert_eq!(log.sync().unwrap(), 1);
+    drop(log);
+    disk.with(|disk| {
+        disk.faults.no_room = false;
+        disk.cut_power();
+    });
+    let (mut log, recovered) = open(&disk);
+    assert_eq!((recovered.end, recovered.torn_bytes), (1, 0));
+    log.append("shop", 1, &[b"x"]).unwrap();
+    disk.with(|disk| disk.faults.fail_at = Some(disk.operations + 1));
+    let sealed = log.sync().unwrap_err();
+    assert!(
+        sealed.reason.starts_with("cannot write zeros"),
+        "{sealed:?}"
+    );
 }
 
 /// Where a file system copies on write, room that is reserved may not be enough.
