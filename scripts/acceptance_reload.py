@@ -23,7 +23,7 @@ from acceptance_supervision import (
 
 PROBES_PER_SECOND = 500
 # So many reloads are followed by a pause in which so many are only made believe, to compare with.
-REAL, SHAM = 20, 10
+REAL, SHAM = 20, 20
 
 
 def reload(port, body=b"{}"):

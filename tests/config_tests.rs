@@ -474,6 +474,26 @@ fn given_events_and_lines_may_stand_in_files_beside_the_config() {
 }
 
 #[test]
+fn where_a_file_of_events_is_not_the_config_is_valid_and_the_test_fails() {
+    let bench = Bench::new("  - { name: gone, given: { file: data/gone.ndjson } }\n");
+    let (code, shown) = bench.run(&[]);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("FAIL  gone (v.yaml:"), "{shown}");
+    assert!(shown.contains("data/gone.ndjson: No such file"), "{shown}");
+    let config = bench.folder.path().join("v.yaml");
+    let config = config.to_str().expect("a name");
+    let valid = veltrix(&["validate", "-c", config]);
+    assert_eq!(valid.status.code(), Some(0), "{}", told(&valid));
+    assert!(
+        told(&valid).contains("warning: `tests[0].given.file`: there is no file `"),
+        "{}",
+        told(&valid)
+    );
+    let strict = veltrix(&["validate", "-c", config, "--deny-warnings"]);
+    assert_eq!(strict.status.code(), Some(78));
+}
+
+#[test]
 fn a_filter_leaves_tests_out_and_junit_has_those_that_ran() {
     let bench = Bench::new(
         r#"

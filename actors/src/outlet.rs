@@ -14,7 +14,7 @@ use crate::mailbox::{Credits, Custody, Inlet, OutletReady};
 use crate::origin::Origin;
 use crate::shipment::Shipment;
 use crate::sink_stats::SinkStats;
-use crate::spillway::{SLOW_AFTER_MIN, Spillway};
+use crate::spillway::{SLOW_AFTER_MIN, STUCK_AFTER_MIN, Spillway};
 use crate::stats::Registry;
 
 /// Batches that a sender gathers for a sink with an overflow log before it is full.
@@ -34,8 +34,34 @@ pub struct Outlet {
     spillway: Option<Arc<Spillway>>,
     /// The account with the overflow log.
     spill_credits: Arc<Credits>,
-    /// When it was full first since it was empty.
-    congested_since: Option<Instant>,
+    /// Set while it has been full and not empty since.
+    congestion: Option<Congestion>,
+}
+
+#[derive(Debug)]
+struct Congestion {
+    /// When it was first full.
+    since: Instant,
+    /// Since when it has been full and sent nothing; unset by whatever is sent.
+    full_since: Option<Instant>,
+}
+
+impl Congestion {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            full_since: None,
+        }
+    }
+
+    /// It is full: what its sink is by now, if that cannot be the machine's doing.
+    fn verdict(&mut self) -> Option<&'static str> {
+        let full_since = *self.full_since.get_or_insert_with(Instant::now);
+        if full_since.elapsed() >= STUCK_AFTER_MIN {
+            return Some("stuck");
+        }
+        (self.since.elapsed() >= SLOW_AFTER_MIN).then_some("slow")
+    }
 }
 
 /// Events gathered for one message.
@@ -64,7 +90,7 @@ impl Outlet {
             offered_to,
             spillway: None,
             spill_credits: Credits::new(owner, outlet, Arc::clone(registry)),
-            congested_since: None,
+            congestion: None,
         }
     }
 
@@ -211,12 +237,14 @@ impl Outlet {
                 state.wait(&self.credits);
                 return false;
             }
-            let since = *self.congested_since.get_or_insert_with(Instant::now);
-            if since.elapsed() < SLOW_AFTER_MIN && state.wait_for_a_moment(&self.credits) {
+            let congestion = self.congestion.get_or_insert_with(Congestion::new);
+            let verdict = congestion.verdict();
+            if verdict.is_none() && state.wait_for_a_moment(&self.credits) {
                 return false;
             }
             tracing::info!(
                 sink = spillway.sink(),
+                verdict = verdict.unwrap_or("full"),
                 "the sink is slow, its events go through its overflow log"
             );
             state.begin(self.inlet.window());
@@ -264,7 +292,9 @@ impl Outlet {
             return false;
         };
         if self.parcels.is_empty() {
-            self.congested_since = None;
+            self.congestion = None;
+        } else if let Some(congestion) = &mut self.congestion {
+            congestion.full_since = None;
         }
         let events = parcel.batch.len();
         self.usual_events = events;
@@ -438,11 +468,44 @@ mod tests {
         }
     }
 
+    const INSTANT: Duration = Duration::from_millis(1);
+
     #[test]
     fn a_sink_is_slow_once_a_sender_has_been_full_for_long_and_never_empty() {
         System::new().block_on(async {
             tokio::time::pause();
-            let nearly = SLOW_AFTER_MIN - Duration::from_millis(1);
+            let nearly = STUCK_AFTER_MIN - INSTANT;
+            let mut world = World::new();
+            for _ in 0..2 {
+                world.fill();
+                let begun = Instant::now();
+                // It takes some now and then, and is behind all the same.
+                while begun.elapsed() + nearly < SLOW_AFTER_MIN {
+                    tokio::time::advance(nearly).await;
+                    world.others.send(Take).await.unwrap();
+                    world.fill();
+                }
+                tokio::time::advance(SLOW_AFTER_MIN - INSTANT - begun.elapsed()).await;
+                world.fill();
+                assert!(!world.is_spilling());
+                world.empty().await;
+            }
+            world.fill();
+            let begun = Instant::now();
+            while begun.elapsed() < SLOW_AFTER_MIN {
+                tokio::time::advance(nearly).await;
+                world.others.send(Take).await.unwrap();
+                world.fill();
+            }
+            assert!(world.is_spilling());
+        });
+    }
+
+    #[test]
+    fn a_sink_is_stuck_once_it_takes_nothing_from_a_full_sender() {
+        System::new().block_on(async {
+            tokio::time::pause();
+            let nearly = STUCK_AFTER_MIN - INSTANT;
             let mut world = World::new();
             for _ in 0..3 {
                 world.fill();
@@ -451,12 +514,17 @@ mod tests {
                 world.empty().await;
             }
             world.fill();
-            // It takes some now and then, and is behind all the same.
+            // It takes some, waits with room, and is full again.
             tokio::time::advance(nearly).await;
             world.others.send(Take).await.unwrap();
+            world.outlet.flush();
+            tokio::time::advance(STUCK_AFTER_MIN).await;
             world.fill();
             assert!(!world.is_spilling());
-            tokio::time::advance(Duration::from_millis(1)).await;
+            tokio::time::advance(nearly).await;
+            world.fill();
+            assert!(!world.is_spilling());
+            tokio::time::advance(INSTANT).await;
             world.fill();
             assert!(world.is_spilling());
             // Nobody was told to look again, so it was asked for once.

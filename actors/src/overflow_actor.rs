@@ -19,7 +19,7 @@ use crate::overflow_log::{OpenLog, OverflowSpec};
 use crate::shadows::Shadows;
 use crate::sink_stats::SinkStats;
 use crate::source_stats::SourceStats;
-use crate::spillway::{Congested, SLOW_AFTER_MIN};
+use crate::spillway::{Congested, STUCK_AFTER_MIN};
 use crate::standstill::{LOOK_INTERVAL, Standstill};
 use crate::supervision::{Lifeline, StartError, Stop};
 
@@ -317,7 +317,7 @@ impl Handler<Congested> for OverflowActor {
     type Result = ();
 
     fn handle(&mut self, _: Congested, ctx: &mut Context<Self>) {
-        ctx.run_later(SLOW_AFTER_MIN, |actor, _| actor.spec.spillway.look_again());
+        ctx.run_later(STUCK_AFTER_MIN, |actor, _| actor.spec.spillway.look_again());
     }
 }
 
@@ -467,7 +467,7 @@ mod tests {
                 assert_eq!(told.recv().await, Some(()));
                 let waited = asked.elapsed();
                 assert!(
-                    (SLOW_AFTER_MIN..LOOK_INTERVAL).contains(&waited),
+                    (STUCK_AFTER_MIN..LOOK_INTERVAL).contains(&waited),
                     "{waited:?}"
                 );
             }

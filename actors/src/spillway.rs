@@ -8,11 +8,13 @@ use actix::prelude::Recipient;
 use crate::mailbox::{self, Credits, Inlet};
 use crate::shipment::Shipment;
 
+/// A sink is stuck if it takes nothing from a sender that is full, for so long.
+pub(crate) const STUCK_AFTER_MIN: Duration = Duration::from_millis(50);
 /// A sink is slow if a sender is full so long after it first was, and has not been empty since. That a busy machine lets a sink
 /// wait for a moment does not make it slow: to store and read back would only make the machine busier.
-pub(crate) const SLOW_AFTER_MIN: Duration = Duration::from_millis(50);
+pub(crate) const SLOW_AFTER_MIN: Duration = Duration::from_millis(250);
 
-/// Sent to the actor of the overflow log: a sender is full, and whoever waits is to look again after [`SLOW_AFTER_MIN`].
+/// Sent to the actor of the overflow log: a sender is full, and whoever waits is to look again after [`STUCK_AFTER_MIN`].
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub(crate) struct Congested;

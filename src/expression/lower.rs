@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
+use regex::Regex;
 
 use super::arithmetic::{Number, Operator};
 use super::bindings::{Slot, SlotSource, Slots, Variable};
@@ -16,6 +17,7 @@ use super::locate::PathTrie;
 use super::node::{Constant, Node};
 use super::operator::Binary;
 use super::path::{MAX_SEGMENTS, Path, Segment};
+use super::regular;
 
 /// How deep functions, macros and literals may nest: CEL evaluates them on the lane's stack.
 const MAX_CALL_DEPTH: usize = 48;
@@ -76,7 +78,7 @@ impl<'c> Lowering<'c> {
                     expr: Expr::Literal(literal),
                 }),
             },
-            Expr::Call(call) if call.target.is_none() => self.operator(expression.id, call),
+            Expr::Call(call) => self.call(expression.id, call),
             other => self.cel(IdedExpr {
                 id: expression.id,
                 expr: other,
@@ -136,6 +138,26 @@ impl<'c> Lowering<'c> {
                 }),
             }),
         }
+    }
+
+    fn call(&mut self, id: u64, call: CallExpr) -> Result<Node, ExpressionError> {
+        if let Some(pattern) = self.pattern(&call)?
+            && let Some(operand) = regular::operand(call.clone())
+        {
+            return Ok(Node::Matches(Box::new((self.node(operand)?, pattern))));
+        }
+        match call.target {
+            None => self.operator(id, call),
+            Some(_) => self.cel(IdedExpr {
+                id,
+                expr: Expr::Call(call),
+            }),
+        }
+    }
+
+    fn pattern(&self, call: &CallExpr) -> Result<Option<Regex>, ExpressionError> {
+        let pattern = regular::of_call(call).transpose();
+        pattern.map_err(|(id, why)| self.error_at(id, why))
     }
 
     /// `-x` is `0 - x`, except that `-(0.0)` keeps its sign: multiply by minus one.
@@ -218,6 +240,8 @@ impl<'c> Lowering<'c> {
     }
 
     fn rewrite_call(&mut self, id: u64, call: &mut CallExpr) -> Result<(), ExpressionError> {
+        // Only whether it is one: in a macro or an argument it is CEL that matches.
+        self.pattern(call)?;
         // A macro collects its results with `@result + [x]`, which CEL recognises and runs without copying: leave that one.
         let collects = matches!(call.args.first(), Some(IdedExpr { expr: Expr::Ident(name), .. }) if name.starts_with('@'));
         call.args

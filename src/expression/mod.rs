@@ -16,6 +16,7 @@ mod lower;
 mod node;
 mod operator;
 mod path;
+mod regular;
 mod static_type;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cel::common::value::CowVal;
 use cel::{Context, ExecutionError, IdedExpr};
+use regex::Regex;
 
 use super::arithmetic::{self, Number, Operator};
 use super::bindings::Bindings;
@@ -60,6 +61,8 @@ pub(crate) enum Node {
     And(Box<[Node; 2]>),
     Or(Box<[Node; 2]>),
     Conditional(Box<[Node; 3]>),
+    /// `x.matches('...')`: CEL would compile the regular expression anew for each event.
+    Matches(Box<(Node, Regex)>),
     Cel(Box<IdedExpr>),
 }
 
@@ -106,6 +109,16 @@ impl Node {
                     then.evaluate(bindings)
                 } else {
                     otherwise.evaluate(bindings)
+                }
+            }
+            Self::Matches(parts) => {
+                let (operand, pattern) = &**parts;
+                match operand.evaluate(bindings)? {
+                    Value::Text(text) => Ok(Value::Bool(pattern.is_match(&text))),
+                    other => Err(EvaluationError::failed(format!(
+                        "matches needs a string, not {}",
+                        other.type_name()
+                    ))),
                 }
             }
             Self::Cel(expression) => call(expression, bindings),

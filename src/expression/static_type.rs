@@ -64,6 +64,13 @@ pub(super) fn of(node: &Node, slots: &[Slot]) -> Result<Option<StaticType>, Stri
         Node::Constant(constant) => Ok(Some(of_constant(constant))),
         Node::Slot(slot) => Ok(slots.get(*slot).and_then(of_slot)),
         Node::Present(_) => Ok(Some(StaticType::Bool)),
+        Node::Matches(parts) => match side(&parts.0)? {
+            None | Some(StaticType::Text) => Ok(Some(StaticType::Bool)),
+            Some(other) => Err(format!(
+                "`matches` needs a string, not {}",
+                other.in_words()
+            )),
+        },
         Node::Not(operand) => needs_bool("!", side(operand)?),
         Node::And(sides) => both_bool("&&", [side(&sides[0])?, side(&sides[1])?]),
         Node::Or(sides) => both_bool("||", [side(&sides[0])?, side(&sides[1])?]),
@@ -256,6 +263,10 @@ mod tests {
                 "a condition must be a bool, and this is a number",
             ),
             ("[data.a]", "a condition must be a bool, and this is a list"),
+            (
+                "size(data.a).matches('a')",
+                "`matches` needs a string, not a number",
+            ),
         ] {
             assert_eq!(condition(text), Err(why.to_owned()), "{text}");
         }

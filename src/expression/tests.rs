@@ -137,6 +137,7 @@ fn what_has_no_result_is_an_error() {
         ("data.name * 2", "no operator *"),
         ("data.name < 1", "cannot order string and int"),
         ("!data.qty", "! needs a bool, not int"),
+        ("data.qty.matches('1')", "matches needs a string, not int"),
         ("data.qty && true", "&& needs a bool"),
         ("data.qty ? 1 : 2", "needs a bool"),
         ("data.items.map(i, i.sku * 2)", "no operator *"),
@@ -257,6 +258,10 @@ fn macros_and_functions_work_with_arithmetic_inside() {
             r#""5s""#,
         ),
         ("data.name.matches('^Zo.*')", "true"),
+        ("!data.name.matches('^zo') && type.matches('.')", "true"),
+        ("matches(data.name, 'Q')", "true"),
+        ("data.name.matches('^' + 'Zo')", "true"),
+        ("data.tags.exists(tag, tag.matches('^y$'))", "true"),
         (
             "{'b': data.qty, 'a': [1, 2.5, null, 'x\"y'], 1: true}",
             r#"{"1":true,"a":[1,2.5,null,"x\"y"],"b":3}"#,
@@ -297,6 +302,19 @@ fn what_does_not_compile_says_where_and_what_is_valid() {
         ("data.items.exists(i, j_x > 1)", "unknown variable 'j_x'"),
         ("price(data.qty)", "unknown function 'price'"),
         ("data.name.shout()", "unknown function 'shout'"),
+        (
+            "data.name.matches('[')",
+            "at character 19 of the expression: `[` is not a regular expression: unclosed character class",
+        ),
+        ("matches(data.name, '[')", "unclosed character class"),
+        (
+            "data.name.matches('(a{999}){9999}')",
+            "the regular expression `(a{999}){9999}` needs more than 10485760 bytes",
+        ),
+        (
+            "data.tags.exists(tag, tag.matches('('))",
+            "`(` is not a regular expression: unclosed group",
+        ),
         ("maths.greatest(1, 2)", "unknown function 'greatest'"),
         ("Foo{a: 1}", "messages cannot be built"),
         ("", ""),

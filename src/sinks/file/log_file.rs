@@ -1,6 +1,6 @@
 //! One file of the sink: what waits for it, its handle while it is open, and its rotation.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Writing;
-use super::disk::Unsynced;
+use super::disk::{OutputFile, Unsynced};
 use super::torn::{self, Mended};
 use crate::sinks::line_buffer::LineBuffer;
 
@@ -25,7 +25,7 @@ pub(super) struct LogFile {
 #[derive(Debug)]
 struct Handle {
     /// Shared with the thread that syncs it, if there is one.
-    file: Arc<File>,
+    file: Arc<OutputFile>,
     size_bytes: u64,
     /// Whether it can be synced: pipes and devices cannot.
     is_regular: bool,
@@ -99,7 +99,7 @@ impl LogFile {
             unsynced.add_file(&handle.file, &self.path);
         }
         let Some(rotate) = writing.rotate else {
-            return self.buffer.write_to(&mut &*handle.file, usize::MAX);
+            return self.buffer.write_to(&mut &handle.file.file, usize::MAX);
         };
         let room = usize::try_from((rotate.size.0 as u64).saturating_sub(handle.size_bytes));
         let room = room.unwrap_or(usize::MAX);
@@ -117,7 +117,7 @@ impl LogFile {
             count => count,
         };
         let before = self.buffer.unwritten().len();
-        let written = self.buffer.write_to(&mut &*handle.file, count);
+        let written = self.buffer.write_to(&mut &handle.file.file, count);
         handle.size_bytes += (before - self.buffer.unwritten().len()) as u64;
         written
     }
@@ -159,7 +159,7 @@ fn open(path: &Path, is_mid_line: bool, unsynced: &mut Option<Unsynced>) -> io::
         }
     }
     Ok(Handle {
-        file: Arc::new(file),
+        file: Arc::new(OutputFile::new(file, size_bytes)),
         size_bytes,
         is_regular,
         identity: identity(&metadata),

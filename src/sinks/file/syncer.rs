@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use veltrix_actors::Written;
 
-use super::disk::{Disk, Unsynced};
+use super::disk::{Disk, OutputFile, Unsynced};
 
 /// Time between two rounds.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -16,6 +16,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const UNSYNCED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Intakes of sources that wait for a round; each takes some memory. With more, it begins at once.
 const UNSYNCED_INTAKES_MAX: usize = 16 * 1024;
+/// Bytes written after which the files begin to go to the disk, ahead of the round. A sync that brings a second's worth at once
+/// would hold up others that sync to the same disk, such as the journal, for as long as that takes.
+const WRITE_BACK_BYTES: usize = 1024 * 1024;
 /// How often somebody who waits for a round looks whether the thread lives.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -46,10 +49,19 @@ pub(super) struct Syncing {
     pub(super) is_suspect: Arc<AtomicBool>,
 }
 
+/// What the thread does next.
+enum Step {
+    BeginWriteBack(Vec<Arc<OutputFile>>),
+    /// A round.
+    Sync(Unsynced, Written),
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     unsynced: Unsynced,
     written: Option<Written>,
+    /// Bytes written since the files were last told to go to the disk.
+    lingering_bytes: usize,
     /// When the next round begins; set while anything waits.
     due: Option<Instant>,
     is_hurried: bool,
@@ -62,6 +74,10 @@ impl Waiting {
             || self.written.as_ref().is_some_and(|written| {
                 written.bytes() >= UNSYNCED_BYTES_MAX || written.intakes() >= UNSYNCED_INTAKES_MAX
             })
+    }
+
+    fn lingers(&self) -> bool {
+        self.lingering_bytes >= WRITE_BACK_BYTES
     }
 }
 
@@ -103,6 +119,9 @@ impl Syncer {
             return doubt(written, "the thread that syncs files is gone");
         }
         waiting.unsynced.append(unsynced);
+        let lingered = waiting.lingers();
+        waiting.lingering_bytes += written.bytes();
+        let begins_to_linger = waiting.lingers() && !lingered;
         match &mut waiting.written {
             Some(before) => before.append(written),
             none => *none = Some(written),
@@ -113,7 +132,7 @@ impl Syncer {
             waiting.is_hurried = true;
         }
         // Every call would be a wake-up for nothing.
-        if is_first || waiting.is_hurried {
+        if is_first || waiting.is_hurried || begins_to_linger {
             self.shared.changed.notify_one();
         }
     }
@@ -166,8 +185,8 @@ impl Shared {
         doubt(written, reason);
     }
 
-    /// Waits for the next round, and takes what waits for it. None at the end.
-    fn next_round(&self) -> Option<(Unsynced, Written)> {
+    /// Waits for something to do. None at the end.
+    fn next_step(&self) -> Option<Step> {
         let mut waiting = self.lock();
         loop {
             let is_due = waiting.due.is_some_and(|due| due <= Instant::now());
@@ -176,8 +195,13 @@ impl Shared {
             {
                 waiting.due = None;
                 waiting.is_hurried = false;
+                waiting.lingering_bytes = 0;
                 self.taken.notify_all();
-                return Some((std::mem::take(&mut waiting.unsynced), written));
+                return Some(Step::Sync(std::mem::take(&mut waiting.unsynced), written));
+            }
+            if waiting.lingers() {
+                waiting.lingering_bytes = 0;
+                return Some(Step::BeginWriteBack(waiting.unsynced.files()));
             }
             if waiting.is_ending {
                 return None;
@@ -198,10 +222,16 @@ impl Shared {
 }
 
 fn run(shared: &Shared) {
-    while let Some((unsynced, written)) = shared.next_round() {
-        match unsynced.sync(&*shared.syncing.disk) {
-            Ok(()) => written.done(),
-            Err(reason) => shared.fail(written, &reason),
+    let disk = &*shared.syncing.disk;
+    while let Some(step) = shared.next_step() {
+        match step {
+            Step::BeginWriteBack(files) => {
+                files.iter().for_each(|file| file.begin_write_back(disk));
+            }
+            Step::Sync(unsynced, written) => match unsynced.sync(disk) {
+                Ok(()) => written.done(),
+                Err(reason) => shared.fail(written, &reason),
+            },
         }
     }
 }

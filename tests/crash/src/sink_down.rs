@@ -43,6 +43,11 @@ impl Seen {
         self.neighbour_events as f64 / self.time.as_secs_f64().max(1e-9)
     }
 
+    fn add_to_rate(&mut self, later: &Self) {
+        self.time += later.time;
+        self.neighbour_events += later.neighbour_events;
+    }
+
     fn look(&mut self, stage: &mut Stage) -> anyhow::Result<()> {
         self.memory.extend(stage.process()?.memory_bytes());
         let journal = journal_bytes(stage)?;
@@ -82,7 +87,7 @@ fn play(
     )?;
     stage.start()?;
     stage.must_be_ready()?;
-    let usual = run_load(&mut stage, outage.events / 10, Duration::ZERO)?;
+    let mut usual = run_load(&mut stage, outage.events / 4, Duration::ZERO)?;
     stage.receiver.open("down", false);
     let first = run_load(&mut stage, outage.events / 2, outage.time / 2)?;
     stage.kill(true)?;
@@ -104,6 +109,9 @@ fn play(
     stage.wait_quiet()?;
     let (after, last) = stage.receiver.count("down");
     let drained = (after - before) as f64 / last.duration_since(opened).as_secs_f64().max(1e-9);
+    // Before and after, as machines have fast and slow minutes.
+    stage.fleet.hold(false);
+    usual.add_to_rate(&run_load(&mut stage, outage.events / 4, Duration::ZERO)?);
 
     let memory = first.memory_most().max(second.memory_most());
     report.figure("events behind the sink", backlog as f64);

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use veltrix_actors::{AnySink, FlushError, Sink, SinkFactory, SinkStats, Trial, Written};
 
@@ -22,6 +24,8 @@ struct Told {
     files: Mutex<usize>,
     directories: Mutex<Vec<PathBuf>>,
     gate: Option<Mutex<Gate>>,
+    /// Hears from where to where a file is brought to the disk ahead of its sync.
+    write_backs: Option<SyncSender<(u64, u64)>>,
     /// Set by the first sync, as another thread may do meanwhile.
     suspicion: Mutex<Option<Arc<AtomicBool>>>,
 }
@@ -60,6 +64,12 @@ impl Disk for Told {
         match self.failures.lock().unwrap().pop_front() {
             Some(true) => Err(io::Error::from_raw_os_error(5)),
             _ => Ok(()),
+        }
+    }
+
+    fn begin_write_back(&self, _: &File, offset: u64, bytes: NonZeroU64) {
+        if let Some(write_backs) = &self.write_backs {
+            write_backs.send((offset, offset + bytes.get())).unwrap();
         }
     }
 
@@ -188,6 +198,36 @@ fn interval_writes_on_during_a_sync_and_is_done_after_the_one_that_covers_it() {
     drop(sink);
     assert!(is_done(&second));
     ending.join().unwrap().unwrap();
+}
+
+#[test]
+fn interval_begins_to_bring_a_file_to_the_disk_before_the_round() {
+    let dir = tempfile::tempdir().unwrap();
+    let (write_backs, begun) = sync_channel(64);
+    let disk = Arc::new(Told {
+        write_backs: Some(write_backs),
+        ..Told::default()
+    });
+    let factory = Factory::new(dir.path(), "interval", &disk);
+    let mut sink = factory.build();
+    let large = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"/s","type":"a","data":"{}"}}"#,
+        "x".repeat(200 * 1024)
+    );
+    // Again only if a round came in between.
+    let piece = loop {
+        for _ in 0..6 {
+            append_all(&mut *sink, &batch(std::slice::from_ref(&large)));
+            sink.flush().unwrap();
+            sink.written(written(std::slice::from_ref(&large)).0);
+        }
+        if let Ok(piece) = begun.recv_timeout(Duration::from_secs(1)) {
+            break piece;
+        }
+    };
+    assert!(piece.1 > piece.0, "{piece:?}");
+    drop(sink);
+    assert!(disk.files() > 0);
 }
 
 #[test]
