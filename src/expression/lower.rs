@@ -141,10 +141,9 @@ impl<'c> Lowering<'c> {
     }
 
     fn call(&mut self, id: u64, call: CallExpr) -> Result<Node, ExpressionError> {
-        if let Some(pattern) = self.pattern(&call)?
-            && let Some(operand) = regular::operand(call.clone())
-        {
-            return Ok(Node::Matches(Box::new((self.node(operand)?, pattern))));
+        if let Some(pattern) = self.pattern(&call)? {
+            let operand = self.node(regular::operand(call))?;
+            return Ok(Node::Matches(Box::new((operand, pattern))));
         }
         match call.target {
             None => self.operator(id, call),

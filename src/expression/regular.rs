@@ -20,9 +20,14 @@ pub(super) fn of_call(call: &CallExpr) -> Option<Result<Regex, (u64, String)>> {
 }
 
 /// What is matched by such a call.
-pub(super) fn operand(call: CallExpr) -> Option<IdedExpr> {
-    let first = call.args.into_iter().next();
-    call.target.map(|target| *target).or(first)
+///
+/// # Panics
+/// If it is none: it has neither a target nor an argument.
+pub(super) fn operand(mut call: CallExpr) -> IdedExpr {
+    match call.target {
+        Some(target) => *target,
+        None => call.args.swap_remove(0),
+    }
 }
 
 fn why(text: &str, error: &regex::Error) -> String {

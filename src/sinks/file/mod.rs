@@ -63,7 +63,8 @@ pub(crate) enum SyncMode {
     /// written again, so events may be there twice.
     Always,
     /// About once a second, sooner when 16 MiB wait or a source waits for memory, and at once in a drain. Files begin to go to
-    /// the disk with each MiB, so that the sync does not hold up others on the same disk. Writing goes on meanwhile. If it fails, the events are in doubt: they are logged, counted, and not done.
+    /// the disk with each MiB, so that the sync does not hold up others on the same disk. Writing goes on meanwhile. If it
+    /// fails, the events are in doubt: they are logged, counted, and not done.
     #[default]
     Interval,
     /// When the operating system sees fit, usually within half a minute. Events are done once written: a power cut may lose
