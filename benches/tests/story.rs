@@ -82,9 +82,9 @@ fn the_null_test_says_how_many_intervals_of_a_system_and_itself_overlap() {
 
 #[test]
 fn what_is_planted_shows_in_its_column_and_in_no_other() {
-    // Some 2 ms burnt and 128 KiB leaked by each of four components for each event, of which the last ones may not be
-    // burnt yet when the run ends. What is asked for is half of that, beyond what is so without a plant.
-    let (_out, rows) = story(&["--plants", "--seconds", "0.6"]);
+    // Each of four components burns at least 20 us a millisecond, which is 800 s/M at 100 events a second, and leaks 32 KiB
+    // for a tenth of the events. What is asked for is half of that, beyond what is so without a plant.
+    let (out, rows) = story(&["--plants", "--seconds", "2.5"]);
     assert_eq!(rows.len(), 7);
     let clean = rows.iter().find(|row| row["label"] == "None").unwrap();
     for row in &rows {
@@ -101,14 +101,20 @@ fn what_is_planted_shows_in_its_column_and_in_no_other() {
             is(column, share(column) > 0.0, plant);
             assert!(share(column) < 0.3, "{column}: {row:?}");
         }
-        is("p50 ms", number(row, "p50 ms") >= 500.0, "Delay");
         for (column, least, plant) in [
-            ("CPU s/M", 4_000.0, "BusyLoop"),
-            ("PSS MiB", 7.0, "Leak"),
-            ("VmHWM MiB", 7.0, "Leak"),
+            ("CPU s/M", 500.0, "BusyLoop"),
+            ("PSS MiB", 1.8, "Leak"),
+            ("VmHWM MiB", 1.8, "Leak"),
         ] {
             let more = number(row, column) - number(clean, column);
             is(column, more >= least, plant);
         }
+        // A machine that has more to do delays results as well, in whichever run it is; the plant always does.
+        if planted == "Delay" {
+            assert!(number(row, "p99 ms") >= 10.0, "{row:?}");
+            assert!(number(row, "p50 ms") < number(row, "p99 ms"), "{row:?}");
+        }
     }
+    let report = std::fs::read_to_string(out.path().join("report.html")).unwrap();
+    assert!(report.contains("planted: Leak shows in "), "{report}");
 }

@@ -31,7 +31,7 @@ impl PlanSize {
         let (mut plays, mut searching) = (0, 0);
         let mut known = BTreeSet::new();
         for step in steps {
-            let (load, setting) = match step {
+            let needed: Vec<_> = match step {
                 Step::Sustained {
                     setting, systems, ..
                 } => {
@@ -45,9 +45,11 @@ impl PlanSize {
                     }
                     continue;
                 }
-                Step::Point(point) => {
-                    plays += point.systems.len() * times.repeats;
-                    (point.load, &point.setting)
+                Step::Points(points) => {
+                    let systems = points.iter().map(|point| point.systems.len());
+                    plays += times.repeats * systems.sum::<usize>();
+                    let loads = points.iter().map(|point| (point.load, &point.setting));
+                    loads.collect()
                 }
                 Step::Allocations {
                     load,
@@ -55,7 +57,7 @@ impl PlanSize {
                     systems,
                 } => {
                     plays += systems.len() * RUNS_THAT_COUNT;
-                    (*load, setting)
+                    vec![(*load, setting)]
                 }
                 Step::Profiles {
                     load,
@@ -63,11 +65,13 @@ impl PlanSize {
                     systems,
                 } => {
                     plays += systems.len();
-                    (*load, setting)
+                    vec![(*load, setting)]
                 }
             };
-            if matches!(load, Load::Share(_)) && !is_given && known.insert(setting.workload()) {
-                searching += RUNS_OF_A_FIRST_SEARCH;
+            for (load, setting) in needed {
+                if matches!(load, Load::Share(_)) && !is_given && known.insert(setting.workload()) {
+                    searching += RUNS_OF_A_FIRST_SEARCH;
+                }
             }
         }
         let run = centre.warm_up + centre.seconds;

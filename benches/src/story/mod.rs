@@ -193,9 +193,11 @@ fn steps(options: &Options, centre: Setting, systems: &[System]) -> Vec<Step> {
         false => plan::whole(centre, &peers),
     };
     for step in &mut steps {
-        step.systems_mut().retain(|system| systems.contains(system));
+        for of_part in step.systems_mut() {
+            of_part.retain(|system| systems.contains(system));
+        }
     }
-    steps.retain_mut(|step| !step.systems_mut().is_empty());
+    steps.retain_mut(|step| step.systems_mut().iter().any(|systems| !systems.is_empty()));
     steps
 }
 

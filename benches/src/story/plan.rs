@@ -19,7 +19,7 @@ const IDLE_RATE: f64 = 200.0;
 /// How long handlers wait for a component downstream, where they do.
 const WAIT_US: u64 = 1_000;
 /// Events a second while the metrics are tested: few, so that what is planted is all that matters.
-const PLANTS_RATE: f64 = 50.0;
+const PLANTS_RATE: f64 = 100.0;
 /// Events a second beside peers, which is not much for any of them.
 const PEERS_RATE: f64 = 2_000.0;
 /// Systems that are compared at every point.
@@ -82,7 +82,8 @@ pub(crate) enum Step {
         setting: Setting,
         systems: Vec<System>,
     },
-    Point(Point),
+    /// Points whose repeats are made in turn.
+    Points(Vec<Point>),
     /// Count each system's allocations.
     Allocations {
         load: Load,
@@ -98,12 +99,13 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    pub(crate) fn systems_mut(&mut self) -> &mut Vec<System> {
+    /// The systems of each of its parts.
+    pub(crate) fn systems_mut(&mut self) -> Vec<&mut Vec<System>> {
         match self {
-            Self::Point(Point { systems, .. })
-            | Self::Sustained { systems, .. }
+            Self::Points(points) => points.iter_mut().map(|point| &mut point.systems).collect(),
+            Self::Sustained { systems, .. }
             | Self::Allocations { systems, .. }
-            | Self::Profiles { systems, .. } => systems,
+            | Self::Profiles { systems, .. } => vec![systems],
         }
     }
 }
@@ -169,27 +171,26 @@ pub(crate) fn null(centre: Setting) -> Vec<Step> {
 
 /// The metrics' test: A-tuned with each planted fault.
 pub(crate) fn plants(centre: Setting) -> Vec<Step> {
-    let planted = |plant: &Plant| {
-        let setting = Setting {
+    let planted = |plant: &Plant| Point {
+        section: PLANTED,
+        label: format!("{plant:?}"),
+        load: Load::Rate(PLANTS_RATE),
+        setting: Setting {
             plant: *plant,
             ..centre
-        };
-        let label = format!("{plant:?}");
-        point(
-            "planted",
-            label,
-            Load::Rate(PLANTS_RATE),
-            setting,
-            &[System::ATuned],
-        )
+        },
+        systems: vec![System::ATuned],
     };
-    Plant::value_variants().iter().map(planted).collect()
+    vec![Step::Points(
+        Plant::value_variants().iter().map(planted).collect(),
+    )]
 }
 
 /// Sections that conclusions are drawn from.
 pub(crate) const AT_FAN_OUTS: &str = "fan-out, at 90 %";
 pub(crate) const FAULTS: &str = "fault, at 60 %";
 pub(crate) const NULL: &str = "null test";
+pub(crate) const PLANTED: &str = "planted";
 const AROUND: &str = "other, at 60 %";
 const IDLE: &str = "idle, 200 events/s";
 
@@ -200,13 +201,13 @@ fn point(
     setting: Setting,
     systems: &[System],
 ) -> Step {
-    Step::Point(Point {
+    Step::Points(vec![Point {
         section,
         label: label.into(),
         load,
         setting,
         systems: systems.to_vec(),
-    })
+    }])
 }
 
 fn fan_out_label(fan_out: usize) -> String {
@@ -370,11 +371,11 @@ mod tests {
     fn one_factor_at_a_time_is_varied_but_for_the_idle_system_with_one_component() {
         let steps = whole(centre(), &[]);
         let points = steps.iter().filter_map(|step| match step {
-            Step::Point(point) => Some(point),
+            Step::Points(points) => Some(points),
             _ => None,
         });
         let mut count = 0;
-        for point in points {
+        for point in points.flatten() {
             let most = if point.label == "idle, fan-out 1" {
                 2
             } else {
@@ -393,7 +394,7 @@ mod tests {
         let mut steps = quick(centre(), &[peer]);
         let with_peer = steps
             .iter_mut()
-            .map(Step::systems_mut)
+            .flat_map(Step::systems_mut)
             .filter(|systems| systems.contains(&peer));
         assert!(with_peer.map(|systems| systems.len()).eq([3; 5]));
     }

@@ -51,7 +51,7 @@ impl Runner<'_> {
                 setting,
                 systems,
             } => self.sustained(label, setting, systems),
-            Step::Point(point) => self.point(point),
+            Step::Points(points) => self.points(points),
             Step::Allocations {
                 load,
                 setting,
@@ -131,41 +131,44 @@ impl Runner<'_> {
         find(self.bench, system, &searched(setting), guess)
     }
 
-    fn point(&mut self, point: &Point) -> anyhow::Result<()> {
-        let Point {
-            section,
-            label,
-            load,
-            setting,
-            systems,
-        } = point;
-        let setting = self.loaded(*load, setting)?;
-        let mut runs = BTreeMap::<System, Vec<Measured>>::new();
+    fn points(&mut self, points: &[Point]) -> anyhow::Result<()> {
+        let mut cells = Vec::new();
+        for point in points {
+            cells.push(Cell {
+                section: point.section,
+                label: point.label.clone(),
+                setting: self.loaded(point.load, &point.setting)?,
+                runs: BTreeMap::new(),
+            });
+        }
         for repeat in 0..self.times.repeats {
-            // Each repeat begins with another system, so that none is always the one after a pause.
-            for index in 0..systems.len() {
-                let system = systems[(index + repeat) % systems.len()];
-                self.progress(&format!(
-                    "{section}, {label}: {} ({} of {})",
-                    system.name(),
-                    repeat + 1,
-                    self.times.repeats
-                ));
-                let setting = Setting {
-                    seed: setting.seed + repeat as u64,
-                    ..setting
-                };
-                runs.entry(system)
-                    .or_default()
-                    .push(self.valid_run(system, &setting)?);
+            for (point, cell) in points.iter().zip(&mut cells) {
+                self.repeat(repeat, &point.systems, cell)?;
             }
         }
-        self.results.cells.push(Cell {
-            section,
-            label: label.clone(),
-            setting,
-            runs,
-        });
+        self.results.cells.append(&mut cells);
+        Ok(())
+    }
+
+    fn repeat(&self, repeat: usize, systems: &[System], cell: &mut Cell) -> anyhow::Result<()> {
+        // Each repeat begins with another system, so that none is always the one after a pause.
+        for index in 0..systems.len() {
+            let system = systems[(index + repeat) % systems.len()];
+            self.progress(&format!(
+                "{}, {}: {} ({} of {})",
+                cell.section,
+                cell.label,
+                system.name(),
+                repeat + 1,
+                self.times.repeats
+            ));
+            let setting = Setting {
+                seed: cell.setting.seed + repeat as u64,
+                ..cell.setting
+            };
+            let run = self.valid_run(system, &setting)?;
+            cell.runs.entry(system).or_default().push(run);
+        }
         Ok(())
     }
 

@@ -41,6 +41,7 @@ impl Component {
         let outlet = Outlet::connect(sink, is_http)
             .await
             .with_context(|| format!("connecting to the sink at {sink}"))?;
+        plant.start();
         Ok(Self {
             types: detached_types(),
             wanted: None,
@@ -81,12 +82,10 @@ impl Component {
                     if let Some(number) = worker.handle(&event).await {
                         let start = outlet.text().len();
                         worker.write_result(&event, outlet.text());
-                        self.plant.spoil(number, outlet.text(), start);
+                        self.plant.spoil(number, outlet.text(), start).await;
                     }
                 }
-                self.plant.before_sending(intake.len()).await;
                 outlet.flush().await;
-                self.plant.after_sending(intake.len());
             }
             Way::Lanes(lanes) => {
                 let indexes: Vec<usize> = (0..intake.len()).filter(is_wanted).collect();

@@ -1,66 +1,71 @@
 //! What a component does wrong on purpose, to see that the harness finds it in the right figure and in no other.
 
+use std::hint::{black_box, spin_loop};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Every so many events it is done to one.
+/// Every so many events it is done to one: more of it would be seen in other figures, too, since a wait has a wake-up, and
+/// memory has page faults.
 const EVERY: u64 = 10;
-const DELAY: Duration = Duration::from_millis(500);
-const LEAKED_BYTES: usize = 128 * 1024;
-const BURNT: Duration = Duration::from_millis(2);
+/// Far longer than everything else takes, and not yet late.
+const DELAY: Duration = Duration::from_millis(10);
+const LEAKED_BYTES: usize = 32 * 1024;
+/// In pieces that are too short for events to wait for.
+const BURNT: Duration = Duration::from_micros(20);
+const BURNT_EVERY: Duration = Duration::from_millis(1);
 
 /// A planted fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Plant {
     /// None.
     None,
-    /// Results are sent half a second later.
+    /// A tenth of the results is sent 10 ms later.
     Delay,
-    /// A tenth of the results is not sent.
+    /// A tenth is not sent.
     Loss,
     /// A tenth is sent twice.
     Duplicate,
     /// A tenth has another sum.
     Wrong,
-    /// 128 KiB for each event are never freed.
+    /// 32 KiB for a tenth of the events are never freed.
     Leak,
-    /// For each event, once its result is sent, 2 ms of CPU are burnt.
+    /// For 20 us of each millisecond it looks for nothing.
     BusyLoop,
 }
 
 impl Plant {
+    /// Does what is not done to single events, from now on.
+    pub(crate) fn start(self) {
+        // It ends with the process. Everybody goes round once, or the pages of this code would be memory of one plant.
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(BURNT_EVERY).await;
+                let end = thread_time() + BURNT;
+                while thread_time() < end {
+                    spin_loop();
+                }
+                if self != Self::BusyLoop {
+                    break;
+                }
+            }
+        });
+    }
+
     /// Spoils the result of the event with this number, which `text` has from `start` on.
-    pub(crate) fn spoil(self, number: u64, text: &mut String, start: usize) {
+    pub(crate) async fn spoil(self, number: u64, text: &mut String, start: usize) {
         if !number.is_multiple_of(EVERY) {
             return;
         }
         match self {
+            Self::Delay => tokio::time::sleep(DELAY).await,
             Self::Loss => text.truncate(start),
             Self::Duplicate => text.extend_from_within(start..),
             // The sum is the last number of the line.
             Self::Wrong => text.insert(text.len() - "}}\n".len(), '0'),
-            Self::None | Self::Delay | Self::Leak | Self::BusyLoop => {}
-        }
-    }
-
-    /// Before the results of so many events are sent.
-    pub(crate) async fn before_sending(self, events: usize) {
-        match self {
-            Self::Delay => tokio::time::sleep(DELAY).await,
             // Filled, because memory that nobody has written to is not there.
-            Self::Leak => std::mem::forget(vec![1_u8; events * LEAKED_BYTES]),
-            _ => {}
-        }
-    }
-
-    /// After they are sent.
-    pub(crate) fn after_sending(self, events: usize) {
-        if self == Self::BusyLoop {
-            let end = thread_time() + BURNT * u32::try_from(events).unwrap_or(u32::MAX);
-            while thread_time() < end {
-                std::hint::spin_loop();
-            }
+            Self::Leak => std::mem::forget(black_box(vec![1_u8; LEAKED_BYTES])),
+            Self::None | Self::BusyLoop => {}
         }
     }
 }
@@ -73,11 +78,13 @@ fn thread_time() -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     fn spoilt(plant: Plant, number: u64) -> String {
         let mut text = "before\n{\"data\":{\"n\":1,\"sum\":2}}\n".to_owned();
-        plant.spoil(number, &mut text, 7);
+        plant.spoil(number, &mut text, 7).now_or_never().unwrap();
         text
     }
 

@@ -1,5 +1,7 @@
 //! What the figures say, in sentences: the goals of the comparison, and every point at which Veltrix is the worse one.
 
+use veltrix_story_system::Plant;
+
 use super::super::figures::Figure;
 use super::super::plan;
 use super::super::results::{Cell, Results};
@@ -35,7 +37,51 @@ pub(super) fn of(results: &Results) -> Vec<String> {
         losses(results, ours, theirs, &mut lines);
     }
     lines.extend(null(results));
+    plants(results, &mut lines);
     lines
+}
+
+/// What the metrics' test found, if it was made: where each plant shows, beside a run without one.
+fn plants(results: &Results, lines: &mut Vec<String>) {
+    let is_clean = |cell: &&Cell| cell.setting.plant == Plant::None;
+    let Some(clean) = results.section(plan::PLANTED).find(is_clean) else {
+        return;
+    };
+    for cell in results.section(plan::PLANTED) {
+        let right = right_figures(cell.setting.plant);
+        let mut found = Vec::new();
+        for figure in Figure::ALL {
+            let planted = cell.estimate(System::ATuned, figure);
+            let Some((planted, clean)) = planted.zip(clean.estimate(System::ATuned, figure)) else {
+                continue;
+            };
+            let shows = planted.is_above(&clean) || clean.is_above(&planted);
+            match (shows, right.contains(&figure)) {
+                (true, true) => found.push(figure.name().to_owned()),
+                (true, false) => found.push(format!("{}, which is wrong", figure.name())),
+                (false, true) => found.push(format!("not {}, which is wrong", figure.name())),
+                (false, false) => {}
+            }
+        }
+        if !found.is_empty() {
+            lines.push(format!(
+                "planted: {} shows in {}",
+                cell.label,
+                found.join(", ")
+            ));
+        }
+    }
+}
+
+/// Where a plant is to show. Half of the results come as fast as ever when one in ten comes later.
+fn right_figures(plant: Plant) -> &'static [Figure] {
+    match plant {
+        Plant::None => &[],
+        Plant::Delay => &[Figure::MeanMs, Figure::P99Ms, Figure::P999Ms],
+        Plant::Loss | Plant::Duplicate | Plant::Wrong => &[Figure::ErrorsPercent],
+        Plant::Leak => &[Figure::ProportionalMib, Figure::PeakMib],
+        Plant::BusyLoop => &[Figure::CpuSecondsPerMillion],
+    }
 }
 
 /// What the null test found, if it was made: how many intervals of the same system under two names overlap.
