@@ -16,10 +16,10 @@ mod reloading;
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod stub_server;
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use metrics::Metrics;
-use process::Process;
+use process::{Process, connect, exchange, read_answer};
 use reloading::*;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -46,6 +46,69 @@ fn a_delivery_that_outlasts_the_reload_of_its_sink_counts_once() {
     drop(release);
     sender.send("a", 100, 1);
     process.until("more events", || delivered() >= 103.0);
+    process.stop().assert_drained();
+}
+
+/// Connections to that port that nobody has accepted yet.
+fn unaccepted(port: u16) -> u64 {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("a list");
+    let listening = sockets.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, _, state) = (words.next()?, words.next()?, words.next()?);
+        let (_, waiting) = words.next()?.split_once(':')?;
+        (local.ends_with(&format!(":{port:04X}")) && state == "0A").then_some(waiting)
+    });
+    u64::from_str_radix(listening.expect("it listens"), 16).expect("a number")
+}
+
+#[test]
+fn who_connects_while_an_http_source_is_exchanged_waits_for_its_next_version() {
+    let mut config = base();
+    config["sources"]["web"] = json!({ "type": "http", "listen": "127.0.0.1:0" });
+    let (mut process, admin, _sender) = start(&config);
+    let web = process.address("web");
+    let event = r#"{"specversion":"1.0","id":"1","source":"/w","type":"a","data":{"n":0}}"#;
+    let head = format!(
+        "POST /events HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {}\r\n\
+         content-type: application/cloudevents+json\r\n",
+        event.len()
+    );
+    // It is told to go on once it is under way.
+    let mut under_way = connect(web);
+    write!(under_way, "{head}expect: 100-continue\r\n\r\n").expect("sent");
+    let mut go_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    under_way.read_exact(&mut go_on).expect("an answer");
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+
+    config["sources"]["web"]["max_connections"] = json!(100);
+    rewrite(&process, &config);
+    let reloading = std::thread::spawn(move || reload(admin, ""));
+    let (done, is_done) = std::sync::mpsc::sync_channel::<()>(0);
+    let whole = format!("{head}\r\n{event}");
+    let request = whole.clone();
+    let others = std::thread::spawn(move || {
+        let mut accepted = 0;
+        while is_done.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            // Nobody is refused. The old version's last connections may be closed, or told to come again.
+            let mut stream = connect(web);
+            let mut answer = String::new();
+            let asked = stream.write_all(request.as_bytes());
+            if asked
+                .and_then(|()| stream.read_to_string(&mut answer))
+                .is_ok()
+            {
+                accepted += u64::from(answer.starts_with("HTTP/1.1 202"));
+            }
+        }
+        accepted
+    });
+    process.until("a connection that waits", || unaccepted(web.port()) > 0);
+    under_way.write_all(event.as_bytes()).expect("sent");
+    assert_eq!(read_answer(&mut under_way).status, 202);
+    assert_eq!(reloading.join().expect("no panic").status, 200);
+    assert_eq!(exchange(web, whole.as_bytes()).status, 202);
+    drop(done);
+    assert!(others.join().expect("no panic") > 0);
     process.stop().assert_drained();
 }
 

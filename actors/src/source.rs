@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 
+use crate::listening::Listening;
 use crate::mailbox::Inlet;
 use crate::memory::MemoryBudget;
 use crate::source_port::SourcePort;
@@ -33,6 +34,11 @@ pub trait SourceFactory: Send + Sync {
     /// Whether it blocks its thread on files or pipes, and so needs one of its own.
     fn is_blocking(&self) -> bool {
         false
+    }
+
+    /// Where it listens, if it does: a reload has the next version take the socket over.
+    fn listening(&self) -> Option<&Listening> {
+        None
     }
 
     /// What accepted events may have behind them; the first is what they have unless the config says otherwise.

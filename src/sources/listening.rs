@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
-use veltrix_actors::StartError;
+use veltrix_actors::{HeldSocket, Listening, StartError};
 
 use super::Problem;
 
@@ -16,11 +16,21 @@ pub(super) fn address(listen: &str, problems: &mut Vec<Problem>) -> SocketAddr {
     })
 }
 
-/// Binds the address, and logs the one that was bound: port 0 has the system choose.
-pub(super) async fn bind(source: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+/// Takes over the socket of the former version, or binds the address, and logs the one that was bound: port 0 has the system
+/// choose.
+pub(super) async fn bind<'a>(
+    source: &str,
+    listening: &'a Listening,
+) -> Result<(TcpListener, HeldSocket<'a>), StartError> {
+    let address = listening.address();
     let failed = |error| StartError(format!("cannot listen on {address}: {error}"));
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = match listening.inherit() {
+        Some(socket) => TcpListener::from_std(socket),
+        None => TcpListener::bind(address).await,
+    };
+    let listener = listener.map_err(failed)?;
+    let held = listening.hold(&listener).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     tracing::info!(source, %address, "listening");
-    Ok(listener)
+    Ok((listener, held))
 }

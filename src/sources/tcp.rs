@@ -13,7 +13,9 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
-use veltrix_actors::{Admission, ID_CONFLICT, Source, SourceFactory, SourcePort, StartError};
+use veltrix_actors::{
+    Admission, HeldSocket, ID_CONFLICT, Listening, Source, SourceFactory, SourcePort, StartError,
+};
 
 use super::{Problem, check_max_event, listening, unless};
 use crate::config::{ByteSize, DurationText};
@@ -63,7 +65,7 @@ fn max_event() -> ByteSize {
 
 /// Makes the listener.
 pub(crate) struct TcpFactory {
-    address: SocketAddr,
+    listening: Arc<Listening>,
     settings: Arc<Settings>,
 }
 
@@ -97,7 +99,7 @@ pub(crate) fn prepare(
     unless(
         problems,
         TcpFactory {
-            address,
+            listening: Arc::new(Listening::at(address)),
             settings: Arc::new(settings),
         },
     )
@@ -106,30 +108,38 @@ pub(crate) fn prepare(
 impl SourceFactory for TcpFactory {
     fn build(&self) -> Result<Box<dyn Source>, StartError> {
         Ok(Box::new(TcpSource {
-            address: self.address,
+            listening: self.listening.clone(),
             settings: self.settings.clone(),
         }))
+    }
+
+    fn listening(&self) -> Option<&Listening> {
+        Some(&self.listening)
     }
 }
 
 struct TcpSource {
-    address: SocketAddr,
+    listening: Arc<Listening>,
     settings: Arc<Settings>,
 }
 
 impl Source for TcpSource {
     fn run(self: Box<Self>, port: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
         Box::pin(async move {
-            let listener = listening::bind(port.name(), self.address).await?;
+            let (listener, held) = listening::bind(port.name(), &self.listening).await?;
             port.report_ready();
-            accept(listener, self.settings, port).await;
+            accept((listener, held), self.settings, port).await;
             Ok(())
         })
     }
 }
 
 /// Accepts connections until the source drains, then waits for their ends.
-async fn accept(listener: TcpListener, settings: Arc<Settings>, port: SourcePort) {
+async fn accept(
+    (listener, held): (TcpListener, HeldSocket<'_>),
+    settings: Arc<Settings>,
+    port: SourcePort,
+) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -152,7 +162,7 @@ async fn accept(listener: TcpListener, settings: Arc<Settings>, port: SourcePort
             }
         }
     }
-    drop(listener);
+    drop((listener, held));
     port.connections_closed().await;
 }
 
@@ -390,7 +400,9 @@ mod tests {
         let harness = Harness::run(move |port| {
             Box::pin(async move {
                 let listener = TcpListener::from_std(listener).expect("a listener");
-                accept(listener, settings, port).await;
+                let listening = Listening::at(address);
+                let held = listening.hold(&listener).expect("a descriptor");
+                accept((listener, held), settings, port).await;
                 Ok(())
             })
         });

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::point::{End, FaultPoint, Strike, abort_actor};
 use crate::batch::Intake;
+use crate::listening::Listening;
 use crate::source::{DurabilityKind, Source, SourceFactory};
 use crate::source_port::SourcePort;
 use crate::supervision::StartError;
@@ -35,6 +36,10 @@ impl SourceFactory for FaultySourceFactory {
 
     fn durabilities(&self) -> &'static [DurabilityKind] {
         self.inner.durabilities()
+    }
+
+    fn listening(&self) -> Option<&Listening> {
+        self.inner.listening()
     }
 
     fn is_blocking(&self) -> bool {

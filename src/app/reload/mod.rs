@@ -4,6 +4,7 @@ mod desk;
 mod leaving;
 mod plan;
 mod probation;
+mod sources;
 mod triggers;
 mod wiring;
 

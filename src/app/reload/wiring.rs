@@ -21,7 +21,7 @@ pub(in super::super) struct Wiring {
     pub(super) tree: Tree,
     /// What it runs by.
     pub(super) config: Arc<Config>,
-    leaving: Leaving,
+    pub(super) leaving: Leaving,
 }
 
 /// What was done of a reload and would have to be undone.
@@ -314,53 +314,6 @@ impl Wiring {
         if let Some(target) = self.tree.sinks.remove(name) {
             self.leaving.sink(&self.tree, name, target);
         }
-    }
-
-    async fn exchange_sources(&mut self, plan: &Plan, before: &Config) -> Result<(), String> {
-        for name in &plan.sources.removed {
-            let how = way_to_stop(before, name);
-            self.leaving.source(&self.tree, name, how);
-        }
-        for name in &plan.sources.changed {
-            let how = way_to_stop(before, name);
-            self.tree.places.sources.remove(name, how).await;
-            self.tree.stop_thread("sources", name);
-        }
-        // An address of one may be another's from now on.
-        for name in &plan.sources.removed {
-            if way_to_stop(before, name) == Stop::HandOver {
-                self.leaving.wait_for(&format!("sources/{name}")).await;
-            }
-        }
-        let config = self.config.clone();
-        let mut failures = Vec::new();
-        for name in plan.sources.new_ones() {
-            self.leaving.wait_for(&format!("sources/{name}")).await;
-            let source = config.sources.iter().find(|source| source.name == *name);
-            let source = source.expect("the plan names what the config has");
-            self.tree.registry.begin_source(name);
-            let child = self.tree.source_child(&config, source);
-            let started = self.tree.places.sources.add(child).await;
-            failures.extend(
-                started
-                    .err()
-                    .map(|reason| format!("sources.{name}: {reason}")),
-            );
-        }
-        match failures.is_empty() {
-            true => Ok(()),
-            false => Err(failures.join("; ")),
-        }
-    }
-}
-
-/// A stored cursor is at what is finished: the source's next version would take in again what this one has under way.
-fn way_to_stop(config: &Config, source: &str) -> Stop {
-    let mut sources = config.sources.iter();
-    let source = sources.find(|known| known.name == source);
-    match source.map(|source| source.durability) {
-        Some(DurabilityKind::Upstream) => Stop::Drain,
-        _ => Stop::HandOver,
     }
 }
 

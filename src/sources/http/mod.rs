@@ -8,13 +8,12 @@ mod receive;
 mod server;
 mod webhook;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use veltrix_actors::{Source, SourceFactory, StartError};
+use veltrix_actors::{Listening, Source, SourceFactory, StartError};
 
 use super::{Problem, check_max_event, listening, unless};
 use crate::config::{ByteSize, DurationText};
@@ -105,7 +104,7 @@ fn threads() -> usize {
 
 /// Makes the server.
 pub(crate) struct HttpFactory {
-    address: SocketAddr,
+    listening: Arc<Listening>,
     settings: Arc<Settings>,
 }
 
@@ -147,7 +146,7 @@ pub(crate) fn prepare(options: HttpOptions) -> Result<HttpFactory, Vec<Problem>>
     unless(
         problems,
         HttpFactory {
-            address,
+            listening: Arc::new(Listening::at(address)),
             settings: Arc::new(settings),
         },
     )
@@ -212,9 +211,13 @@ fn check(options: &HttpOptions, problems: &mut Vec<Problem>) {
 impl SourceFactory for HttpFactory {
     fn build(&self) -> Result<Box<dyn Source>, StartError> {
         Ok(Box::new(server::HttpSource {
-            address: self.address,
+            listening: self.listening.clone(),
             settings: self.settings.clone(),
         }))
+    }
+
+    fn listening(&self) -> Option<&Listening> {
+        Some(&self.listening)
     }
 }
 

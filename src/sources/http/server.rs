@@ -1,7 +1,6 @@
 //! The server's life: bound, serving on threads of its own, drained.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use actix_web::dev::AppConfig;
 use actix_web::{App, web};
 use futures::future::LocalBoxFuture;
 use tokio::net::{TcpListener, TcpStream};
-use veltrix_actors::{Source, SourcePort, StartError};
+use veltrix_actors::{HeldSocket, Listening, Source, SourcePort, StartError};
 
 use super::connection::Connection;
 use super::receive::{Receiver, receive};
@@ -25,22 +24,22 @@ const LAST_REQUESTS_SECONDS: u64 = 5;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct HttpSource {
-    pub(super) address: SocketAddr,
+    pub(super) listening: Arc<Listening>,
     pub(super) settings: Arc<Settings>,
 }
 
 impl Source for HttpSource {
     fn run(self: Box<Self>, port: SourcePort) -> LocalBoxFuture<'static, Result<(), StartError>> {
         Box::pin(async move {
-            let listener = listening::bind(port.name(), self.address).await?;
-            serve(listener, self.settings, port).await
+            let (listener, held) = listening::bind(port.name(), &self.listening).await?;
+            serve((listener, held), self.settings, port).await
         })
     }
 }
 
-/// Serves until the source drains.
+/// Serves until the source drains, then answers the requests under way.
 pub(super) async fn serve(
-    listener: TcpListener,
+    (listener, held): (TcpListener, HeldSocket<'_>),
     settings: Arc<Settings>,
     port: SourcePort,
 ) -> Result<(), StartError> {
@@ -64,6 +63,8 @@ pub(super) async fn serve(
         }
     }
     is_stopping.store(true, Ordering::Release);
+    drop(held);
+    tracing::debug!(source = port.name(), "only requests under way are answered");
     guard.0.stop(true).await;
     Ok(())
 }

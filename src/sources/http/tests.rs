@@ -18,7 +18,9 @@ async fn start(options: &str) -> (Harness, SocketAddr) {
     let harness = Harness::run(move |port| {
         Box::pin(async move {
             let listener = TcpListener::from_std(listener).expect("a listener");
-            server::serve(listener, settings, port).await
+            let listening = Listening::at(address);
+            let held = listening.hold(&listener).expect("a descriptor");
+            server::serve((listener, held), settings, port).await
         })
     });
     (harness, address)
