@@ -3,6 +3,7 @@
 
 mod bare_log;
 mod clients;
+mod paced;
 mod server;
 
 use std::fs;
@@ -21,6 +22,8 @@ const EVENTS: u64 = 20_000;
 /// What the project promises: issue 4, Show 5.
 const SHARE_MIN: f64 = 0.8;
 const ACK_TO_SYNC_MAX: f64 = 3.0;
+/// Of the requests a second that were acknowledged in full load, with which acks are measured again.
+const PACED_SHARE: f64 = 0.5;
 /// What is promised of acks holds for so many clients.
 const ACK_CLIENTS: usize = 64;
 
@@ -146,6 +149,13 @@ struct Round {
     bare_sync_ms: f64,
     bare_sync_p99_ms: f64,
     none: Ingest,
+    /// Milliseconds of acks in half the load; none where no requests are counted.
+    paced: Option<Acks>,
+}
+
+struct Acks {
+    p50_ms: f64,
+    p99_ms: f64,
 }
 
 impl Round {
@@ -169,22 +179,48 @@ impl Bench<'_> {
             bare_sync_ms: bare.syncs.mean() / 1e6,
             bare_sync_p99_ms: bare.syncs.value_at_quantile(0.99) as f64 / 1e6,
             none: self.ingest(folder, "none")?,
+            paced: self.paced(folder, &journal)?,
             journal,
         })
     }
 
-    fn ingest(&self, folder: &Path, durability: &str) -> anyhow::Result<Ingest> {
-        let folder = folder.join(durability);
-        fs::create_dir(&folder)?;
+    /// Acks at a rate that leaves the machine time: in full load, clients wait for one another.
+    fn paced(&self, folder: &Path, full: &Ingest) -> anyhow::Result<Option<Acks>> {
+        if self.load.door == Door::Tcp {
+            return Ok(None);
+        }
+        let server = self.server(&folder.join("paced"), "journal")?;
+        let rate = full.events_per_second / self.load.batch as f64 * PACED_SHARE;
+        let bodies = clients::bodies(self.load, self.lines);
+        let clients = (self.load.clients, rate);
+        let acks = paced::run(server.source, &bodies, clients, self.times())?;
+        server.stop()?;
+        let quantile = |quantile| acks.value_at_quantile(quantile) as f64 / 1e6;
+        Ok(Some(Acks {
+            p50_ms: quantile(0.5),
+            p99_ms: quantile(0.99),
+        }))
+    }
+
+    /// To warm up, and to count.
+    fn times(&self) -> (Duration, Duration) {
+        (self.time / 5, self.time)
+    }
+
+    fn server(&self, folder: &Path, durability: &str) -> anyhow::Result<Server> {
+        fs::create_dir(folder)?;
         let options = match self.load.door {
             Door::Tcp => "type: tcp, ack: true",
             Door::Http => "type: http, path: /",
         };
         let source = format!("{{ {options}, listen: \"127.0.0.1:0\", durability: {durability} }}");
-        let server = Server::start(self.veltrix, &folder, &source)?;
+        Server::start(self.veltrix, folder, &source)
+    }
+
+    fn ingest(&self, folder: &Path, durability: &str) -> anyhow::Result<Ingest> {
+        let server = self.server(&folder.join(durability), durability)?;
         let mut edges = Vec::new();
-        let times = (self.time / 5, self.time);
-        let acked = clients::run(server.source, self.load, self.lines, times, || {
+        let acked = clients::run(server.source, self.load, self.lines, self.times(), || {
             edges.push(server.counts()?);
             Ok(())
         })?;
@@ -261,6 +297,18 @@ fn report(name: &str, rounds: &[Round], beyond: &mut Vec<String>) {
         ratio,
         ratio <= ACK_TO_SYNC_MAX,
         beyond,
+    );
+    let paced =
+        |figure: &dyn Fn(&Acks) -> f64| of(&|round| round.paced.as_ref().map_or(f64::NAN, figure));
+    println!(
+        "at {:.0} % of that rate: ack p50 {:.2} ms, p99 {:.2} ms, {:.2} of a sync's p99",
+        PACED_SHARE * 100.0,
+        paced(&|acks| acks.p50_ms),
+        paced(&|acks| acks.p99_ms),
+        of(&|round| {
+            let p99 = round.paced.as_ref().map_or(f64::NAN, |acks| acks.p99_ms);
+            p99 / round.bare_sync_p99_ms
+        }),
     );
 }
 

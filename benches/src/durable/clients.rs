@@ -1,4 +1,4 @@
-//! Clients that hand events to a source and wait for the answer: each has one request, or two batches, under way.
+//! Clients that hand events to a source and wait for the answer: each has one request, or eight batches, under way.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, LocalSet};
 
-const ACK_MAX_NS: u64 = 60_000_000_000;
-const ANSWER_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const ACK_MAX_NS: u64 = 60_000_000_000;
+pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// Of a TCP connection.
 const BATCHES_UNDER_WAY: usize = 8;
 /// Until a refused request is sent again; its latency goes on.
@@ -22,7 +22,7 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(1);
 /// How events are handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
-    /// Batches of lines, each answered by ack lines; two batches of a connection are under way.
+    /// Batches of lines, each answered by ack lines; several batches of a connection are under way.
     Tcp,
     /// One request of a connection is under way.
     Http,
@@ -118,7 +118,7 @@ async fn joined(client: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
 }
 
 /// What is sent, again and again: batches of lines, or whole requests.
-fn bodies(load: Load, lines: &[String]) -> Vec<Vec<u8>> {
+pub(crate) fn bodies(load: Load, lines: &[String]) -> Vec<Vec<u8>> {
     let body = |lines: &[String]| match load.door {
         Door::Tcp => lines.concat().into_bytes(),
         Door::Http => request(lines),
@@ -166,22 +166,28 @@ async fn is_accepted(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Resul
         let count = stream.read(&mut buffer[filled..]).await?;
         ensure!(count > 0, "the connection was closed");
         filled += count;
-        let text = std::str::from_utf8(&buffer[..filled])?;
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let is_accepted = head.starts_with("HTTP/1.1 202");
-        let is_busy = head.starts_with("HTTP/1.1 503");
-        ensure!(is_accepted || is_busy, "refused: {text}");
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length")
-                .then(|| value.trim().parse::<usize>())
-        });
-        if body.len() >= length.transpose()?.unwrap_or(0) {
+        if let Some(is_accepted) = is_answered(&buffer[..filled])? {
             return Ok(is_accepted);
         }
     }
+}
+
+/// Whether the answer is 202, or 503; `None` if more of it is to come.
+pub(crate) fn is_answered(bytes: &[u8]) -> anyhow::Result<Option<bool>> {
+    let text = std::str::from_utf8(bytes)?;
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return Ok(None);
+    };
+    let is_accepted = head.starts_with("HTTP/1.1 202");
+    let is_busy = head.starts_with("HTTP/1.1 503");
+    ensure!(is_accepted || is_busy, "refused: {text}");
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<usize>())
+    });
+    let is_whole = body.len() >= length.transpose()?.unwrap_or(0);
+    Ok(is_whole.then_some(is_accepted))
 }
 
 async fn send_batches(stream: TcpStream, shared: &Rc<Shared>, client: usize) -> anyhow::Result<()> {
