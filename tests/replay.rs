@@ -194,6 +194,31 @@ fn a_slow_replay_is_one_at_a_time_and_ends_with_the_drain() {
 }
 
 #[test]
+fn a_replay_to_a_handler_that_a_reload_removes_ends_and_the_next_one_begins() {
+    let folder = Folder::new();
+    let mut running = Running::start(&folder);
+    running.send(0..60);
+    let slowly = ["--from", "1h", "--to-handler", "orders", "--rate", "1/s"];
+    assert_eq!(running.told(&slowly), 60);
+    let path = running.process.folder().join("veltrix.yaml");
+    let mut config = event(&std::fs::read_to_string(&path).expect("a config"));
+    let handlers = config["handlers"].as_object_mut().expect("handlers");
+    handlers.remove("orders").expect("it was there");
+    std::fs::write(&path, config.to_string()).expect("written");
+    let json = [("content-type", "application/json")];
+    let answer = process::request(running.admin, "POST", "/api/reload", &json, b"");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    running.process.log(|record| {
+        record["message"] == "the config has the branch no more: the replay ends early"
+            && record["branch"] == "handler.orders"
+    });
+    assert_eq!(running.told(&["--from", "1h", "--to-sink", "all"]), 60);
+    let all = || again(&folder, "all").len();
+    running.process.until("the second replay", || all() == 60);
+    running.process.stop().assert_drained();
+}
+
+#[test]
 fn what_cannot_be_replayed_is_told_and_not_audited() {
     let folder = Folder::new();
     let running = Running::start(&folder);

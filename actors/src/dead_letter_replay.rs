@@ -177,7 +177,8 @@ impl Replay {
     /// False if its way is congested.
     fn send(&mut self, letter: &DeadLetter) -> bool {
         let event = letter.event();
-        let Some(way) = self.outlets.way(&letter.failure.branch, &event) else {
+        let targets = self.outlets.targets();
+        let Some(way) = self.outlets.way(&targets, &letter.failure.branch, &event) else {
             // Only what has a way was chosen.
             self.left -= 1;
             return true;

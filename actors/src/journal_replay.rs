@@ -14,7 +14,9 @@ use crate::journal_desk::{JournalFilter, Kept};
 use crate::mailbox::OutletReady;
 use crate::memory::MemoryBudget;
 use crate::origin::Origin;
-use crate::replay::{Pace, REPLAY_SOURCE, ReplayDirectory, ReplayOutlets, Wait, mark_replayed};
+use crate::replay::{
+    Pace, REPLAY_SOURCE, ReplayDirectory, ReplayOutlets, ReplayTargets, Wait, mark_replayed,
+};
 use crate::shared_finished::SharedFinished;
 use crate::stats::Registry;
 use crate::types::{TypeCache, TypeTable};
@@ -261,9 +263,22 @@ impl JournalReplay {
             tracing::warn!("the process drains: the replay ends early");
             self.end();
         }
+        // The same ones for the whole turn, in which a reload may change them.
+        let targets = self.outlets.targets();
         let Some(sending) = &mut self.sending else {
             return Ok(None);
         };
+        if !targets.has(&sending.branch) {
+            let (branch, events) = (&*sending.branch, sending.sent);
+            tracing::warn!(
+                branch,
+                events,
+                "the config has the branch no more: the replay ends early"
+            );
+            self.end();
+            self.flush();
+            return Ok(None);
+        }
         for _ in 0..LOOKED_THROUGH_PER_TURN_MAX {
             if !sending.lines.is_empty() {
                 break;
@@ -279,13 +294,13 @@ impl JournalReplay {
                 }
             }
         }
-        let wait = self.send();
+        let wait = self.send(&targets);
         self.outlets.flush();
         Ok(Some(wait))
     }
 
     /// Sends what was read, as far as it may.
-    fn send(&mut self) -> Wait {
+    fn send(&mut self, targets: &Arc<ReplayTargets>) -> Wait {
         let Some(sending) = &mut self.sending else {
             return Wait::Event;
         };
@@ -310,7 +325,7 @@ impl JournalReplay {
                 continue;
             }
             let event = intake.event(intake.len() - 1);
-            let way = self.outlets.way(&sending.branch, &event);
+            let way = self.outlets.way(targets, &sending.branch, &event);
             if !way.is_some_and(|way| way.has_room()) {
                 intake.records.pop();
                 wait = Wait::Event;
@@ -324,12 +339,12 @@ impl JournalReplay {
         if !intake.is_empty() {
             sending.sent += intake.len();
             self.registry.journal.replayed.add(intake.len());
-            self.hand_on(intake);
+            self.hand_on(intake, targets);
         }
         wait
     }
 
-    fn hand_on(&mut self, intake: Intake) {
+    fn hand_on(&mut self, intake: Intake, targets: &Arc<ReplayTargets>) {
         let Some(sending) = &self.sending else { return };
         let Intake { text, mut records } = intake;
         let source = self.registry.former_source(REPLAY_SOURCE);
@@ -338,8 +353,8 @@ impl JournalReplay {
         for (index, record) in (0..).zip(&mut records) {
             record.index = index;
             let event = crate::event::Event::new(record, arena.text());
-            let way = self.outlets.way(&sending.branch, &event);
-            let way = way.expect("the branch was there when the replay began");
+            let way = self.outlets.way(targets, &sending.branch, &event);
+            let way = way.expect("its events were taken because there is a way");
             way.push(*record, &arena, &origin, None);
         }
     }

@@ -102,13 +102,18 @@ impl ReplayOutlets {
         self.directory.now()
     }
 
-    /// The way of the event to the branch: to a handler, it is that of the event's key. None if there is no such branch.
-    pub(crate) fn way(&mut self, branch: &str, event: &Event<'_>) -> Option<&mut Outlet> {
-        let targets = self.directory.now();
-        if self.targets.as_ptr() != Arc::as_ptr(&targets) {
+    /// The way of the event to the branch among these targets: to a handler, it is that of the event's key. None if there is
+    /// no such branch.
+    pub(crate) fn way(
+        &mut self,
+        targets: &Arc<ReplayTargets>,
+        branch: &str,
+        event: &Event<'_>,
+    ) -> Option<&mut Outlet> {
+        if self.targets.as_ptr() != Arc::as_ptr(targets) {
             // What is gathered is sent; those who are gone have successors.
             self.close();
-            self.targets = Arc::downgrade(&targets);
+            self.targets = Arc::downgrade(targets);
         }
         let (first, lane) = match branch.split_once('.') {
             Some(("handler", name)) => {
@@ -261,7 +266,12 @@ mod tests {
             let registry = Arc::new(Registry::default());
             let mut outlets = ReplayOutlets::new(directory.clone(), owner.clone(), &registry, 0);
             if is_used {
-                assert!(outlets.way("handler.h", &intake.event(0)).is_some());
+                let targets = outlets.targets();
+                assert!(
+                    outlets
+                        .way(&targets, "handler.h", &intake.event(0))
+                        .is_some()
+                );
                 outlets.close_if_empty();
             }
             let before = Arc::downgrade(&lane);

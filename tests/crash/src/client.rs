@@ -250,6 +250,8 @@ impl Client {
                 }
                 Ok(Answer::Refused)
             }
+            // It came for the idle connection before this request, which is in nobody's hands.
+            408 => Err(io::ErrorKind::ConnectionAborted.into()),
             status => {
                 let body = String::from_utf8_lossy(&answer.body).into_owned();
                 self.shared.complain(format!(

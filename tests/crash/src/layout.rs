@@ -22,7 +22,7 @@ pub(crate) struct Record {
     pub(crate) end_sequence: u64,
 }
 
-/// The last record of a segment.
+/// The last record of a segment, before whatever has no whole header.
 pub(crate) fn last_record(segment: &[u8]) -> Option<Record> {
     let (mut found, mut start) = (None, SEGMENT_HEADER_BYTES);
     while let Some(bytes) = segment.get(start..).and_then(record_bytes)
@@ -43,7 +43,8 @@ fn record_bytes(record: &[u8]) -> Option<usize> {
     let header = record.get(..RECORD_HEADER_BYTES)?;
     let tag = usize::from(u16::from_le_bytes([header[44], header[45]]));
     let payload = u32_at(header, 36) as usize;
-    (header[..4] == RECORD_MAGIC).then_some(RECORD_HEADER_BYTES + tag + payload)
+    let is_whole = header[..4] == RECORD_MAGIC && u32_at(header, 4) == crc32c(&header[8..]);
+    is_whole.then_some(RECORD_HEADER_BYTES + tag + payload)
 }
 
 /// A record again, with the sequence of the one that would follow it: its header is right.
@@ -125,6 +126,8 @@ mod tests {
         bytes[8..16].copy_from_slice(&first.to_le_bytes());
         bytes[32..36].copy_from_slice(&3_u32.to_le_bytes());
         bytes[36..40].copy_from_slice(&(body.len() as u32).to_le_bytes());
+        let crc = crc32c(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         bytes.extend(body);
         bytes
     }
@@ -141,6 +144,8 @@ mod tests {
         let start = segment.len();
         segment.extend(record(10, b"two, longer"));
         let end = segment.len();
+        // A header of which the disk has the first bytes only.
+        segment.extend(&RECORD_MAGIC);
         segment.resize(4_096, 0);
         let last = last_record(&segment).expect("one");
         let expected = Record {
