@@ -68,23 +68,13 @@ fn who_connects_while_an_http_source_is_exchanged_waits_for_its_next_version() {
     let (mut process, admin, _sender) = start(&config);
     let web = process.address("web");
     let event = r#"{"specversion":"1.0","id":"1","source":"/w","type":"a","data":{"n":0}}"#;
-    let head = format!(
-        "POST /events HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {}\r\n\
-         content-type: application/cloudevents+json\r\n",
-        event.len()
-    );
-    // It is told to go on once it is under way.
-    let mut under_way = connect(web);
-    write!(under_way, "{head}expect: 100-continue\r\n\r\n").expect("sent");
-    let mut go_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
-    under_way.read_exact(&mut go_on).expect("an answer");
-    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut under_way = begin_request(web, event);
 
     config["sources"]["web"]["max_connections"] = json!(100);
     rewrite(&process, &config);
     let reloading = std::thread::spawn(move || reload(admin, ""));
     let (done, is_done) = std::sync::mpsc::sync_channel::<()>(0);
-    let whole = format!("{head}\r\n{event}");
+    let whole = format!("{}\r\n{event}", request_head(event));
     let request = whole.clone();
     let others = std::thread::spawn(move || {
         let mut accepted = 0;

@@ -52,3 +52,37 @@ fn a_handler_all_of_whose_few_events_fail_is_rolled_back_at_the_end_of_its_proba
     assert_eq!(history["history"][0]["result"], "rolled-back");
     process.stop().assert_drained();
 }
+
+#[test]
+fn what_fails_before_a_reload_is_over_counts_in_its_probation() {
+    let mut config = base();
+    config["reload"]["probation"] = json!("1s");
+    config["sources"]["web"] = json!({ "type": "http", "listen": "127.0.0.1:0" });
+    let (mut process, admin, mut sender) = start(&config);
+    // The changed source is waited for, while the changed handler is already there.
+    let under_way = begin_request(process.address("web"), "{}");
+    config["sources"]["web"]["max_connections"] = json!(100);
+    config["handlers"]["one"] =
+        json!({ "on": "a", "type": "exec", "command": ["false"], "to": ["first"] });
+    config["handlers"]["one"]["supervision"] = json!({ "attempts": 1 });
+    rewrite(&process, &config);
+    let reloading = std::thread::spawn(move || reload(admin, ""));
+    process.until("a dead letter", || {
+        sender.send("a", 1, 1);
+        let metrics = Metrics::of(admin);
+        metrics.has(r#"veltrix_dead_letters_total{handler="one",class="error"}"#)
+    });
+    // The last ones are given up as well before it is over.
+    process.until("nothing under way", || {
+        let metrics = Metrics::of(admin);
+        metrics.source("finished", "in") == metrics.source("accepted", "in")
+    });
+    drop(under_way);
+    assert_eq!(reloading.join().expect("no panic").status, 200);
+    process.log(|record| {
+        let message = record["message"].as_str().unwrap_or_default();
+        assert_ne!(message, "the new config has stood its probation");
+        message.starts_with("the new config fails in its probation")
+    });
+    process.stop().assert_drained();
+}

@@ -14,7 +14,7 @@ use crate::mailbox::{Credits, Custody, Inlet, OutletReady};
 use crate::origin::Origin;
 use crate::shipment::Shipment;
 use crate::sink_stats::SinkStats;
-use crate::spillway::{SLOW_AFTER_MIN, STUCK_AFTER_MIN, Spillway};
+use crate::spillway::{SLOW_AFTER_MIN, STUCK_AFTER_MIN, Spillway, State};
 use crate::stats::Registry;
 
 /// Batches that a sender gathers for a sink with an overflow log before it is full.
@@ -227,13 +227,11 @@ impl Outlet {
             return self.credits.are_left_or_wanted() && self.send_first();
         };
         let mut state = spillway.lock();
-        let is_durable = self.is_first_durable();
-        if !state.is_spilling || !is_durable {
-            // What nothing keeps waits for the sink itself: it is of other sources than what is in the log.
+        if !self.goes_through_log(&state) {
             if self.credits.are_left_or_wanted() {
                 return self.send_first();
             }
-            if self.has_room() || !is_durable {
+            if self.has_room() || !self.is_durable() {
                 state.wait(&self.credits);
                 return false;
             }
@@ -249,16 +247,19 @@ impl Outlet {
             );
             state.begin(self.inlet.window());
         }
-        self.spill_credits.are_left_or_wanted() && self.spill_first(&spillway)
+        self.spill_credits.are_left_or_wanted() && self.spill_first(&spillway, &mut state)
     }
 
-    /// Whether something keeps one of the first parcel's events when the process dies.
-    fn is_first_durable(&self) -> bool {
-        let mut origins = self
-            .parcels
-            .front()
-            .into_iter()
-            .flat_map(|first| first.batch.origins());
+    /// What nothing keeps when the process dies waits for the sink itself, unless it would hold up what something keeps, or
+    /// overtake its like in the log.
+    fn goes_through_log(&self, state: &State) -> bool {
+        state.is_spilling && (state.has_plain || self.is_durable())
+    }
+
+    /// Whether something keeps any of the events gathered when the process dies.
+    fn is_durable(&self) -> bool {
+        let batches = self.parcels.iter().map(|parcel| &parcel.batch);
+        let mut origins = batches.flat_map(EventBatch::origins);
         origins.any(|origin| origin.is_durable())
     }
 
@@ -282,7 +283,10 @@ impl Outlet {
         self.send_to(&inlet, custody)
     }
 
-    fn spill_first(&mut self, spillway: &Spillway) -> bool {
+    fn spill_first(&mut self, spillway: &Spillway, state: &mut State) -> bool {
+        let first = self.parcels.front().into_iter();
+        let mut origins = first.flat_map(|first| first.batch.origins());
+        state.has_plain |= origins.any(|origin| !origin.is_durable());
         let custody = self.spill_credits.take();
         self.send_to(&spillway.overflow, custody)
     }
@@ -312,13 +316,13 @@ impl Drop for Outlet {
     /// credits, at most about one batch a time.
     fn drop(&mut self) {
         let spillway = self.spillway.clone();
-        let state = spillway
+        let mut state = spillway
             .as_ref()
             .map(|spillway| (spillway, spillway.lock()));
         while !self.parcels.is_empty() {
-            match &state {
-                Some((spillway, state)) if state.is_spilling && self.is_first_durable() => {
-                    self.spill_first(spillway);
+            match &mut state {
+                Some((spillway, state)) if self.goes_through_log(state) => {
+                    self.spill_first(spillway, state);
                 }
                 _ => {
                     self.send_first();
@@ -440,17 +444,33 @@ mod tests {
 
         /// The journal has its events.
         fn full_batch(&self) -> EventBatch {
+            self.batch(BATCH_EVENTS_MAX, |registry, bytes| {
+                let mark = Mark {
+                    finished: Arc::default(),
+                    first: 0,
+                };
+                Origin::read_back(BATCH_EVENTS_MAX, bytes, registry.source("s"), mark)
+            })
+        }
+
+        /// Nothing has its events.
+        fn plain_batch(&self, events: usize) -> EventBatch {
+            self.batch(events, |registry, bytes| {
+                Origin::accepted(events, bytes, registry.source("s"), None)
+            })
+        }
+
+        fn batch(
+            &self,
+            events: usize,
+            origin: impl FnOnce(&Registry, usize) -> Arc<Origin>,
+        ) -> EventBatch {
             let (mut intake, mut types) = (Intake::over(String::new()), detached_types());
             let line = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
-            for _ in 0..BATCH_EVENTS_MAX {
+            for _ in 0..events {
                 intake.push_line(line, &mut types).unwrap();
             }
-            let mark = Mark {
-                finished: Arc::default(),
-                first: 0,
-            };
-            let source = self.registry.source("s");
-            let origin = Origin::read_back(BATCH_EVENTS_MAX, intake.text.len(), source, mark);
+            let origin = origin(&self.registry, intake.text.len());
             let arena = Arena::new(intake.text, &MemoryBudget::new(usize::MAX));
             EventBatch::from_parts(intake.records, Arc::new(arena), origin)
         }
@@ -530,6 +550,34 @@ mod tests {
             // Nobody was told to look again, so it was asked for once.
             assert_eq!(world.congestions.recv().await, Some(()));
             assert!(world.congestions.try_recv().is_err());
+        });
+    }
+
+    #[test]
+    fn what_nothing_keeps_holds_up_nobody_and_overtakes_nothing_in_the_log() {
+        System::new().block_on(async {
+            tokio::time::pause();
+            let mut world = World::new();
+            world.fill();
+            world.empty().await;
+            world.spillway.begin();
+            // The window is full, and so these wait.
+            while world.outlet.is_clear() {
+                world.outlet.append(world.plain_batch(1));
+                world.outlet.flush();
+            }
+            world.outlet.append(world.plain_batch(BATCH_EVENTS_MAX));
+            world.outlet.flush();
+            assert_eq!(world.outlet.gathered(), BATCH_EVENTS_MAX);
+            // What the journal has does not: they go with it, and others follow although the sink takes them.
+            world.outlet.append(world.full_batch());
+            world.outlet.flush();
+            assert_eq!(world.outlet.gathered(), 0);
+            assert_eq!(world.spillway.overflow.window().len(), 2);
+            world.others.send(Take).await.unwrap();
+            world.outlet.append(world.plain_batch(1));
+            world.outlet.flush();
+            assert!(world.outlet.inlet.window().is_empty());
         });
     }
 

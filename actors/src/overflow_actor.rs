@@ -126,6 +126,7 @@ impl OverflowActor {
                 self.waiting.push_back(deliver);
                 self.is_retry_due = true;
                 ctx.run_later(FULL_DISK_INTERVAL, Self::try_waiting);
+                self.complete_shadows(ctx);
                 self.pass_on();
             }
             Err(JournalRefusal::Failed(failure)) => self.fail(&failure.to_string(), ctx),
@@ -164,10 +165,12 @@ impl OverflowActor {
         if self.standstill.lasts(oldest.as_ref()) {
             self.spec.spillway.begin_for(&self.spec.target);
             match self.write_shadows(ctx) {
-                Ok(()) if self.shadows.are_synced() => {}
-                Ok(()) => self.commit_soon(ctx),
+                Ok(()) => self.complete_shadows(ctx),
                 // Tried again at the next look.
-                Err(JournalRefusal::Full(reason)) => self.told_full(&reason),
+                Err(JournalRefusal::Full(reason)) => {
+                    self.told_full(&reason);
+                    self.complete_shadows(ctx);
+                }
                 Err(JournalRefusal::Failed(failure)) => self.fail(&failure.to_string(), ctx),
             }
         }
@@ -209,6 +212,13 @@ impl OverflowActor {
         }
         log.check_room(self.spec.bytes_max)?;
         self.shadows.write(&self.spec.sink, log)
+    }
+
+    /// Has those that are written synced, even if there was no room for the rest: they are done for their inputs then.
+    fn complete_shadows(&mut self, ctx: &mut Context<Self>) {
+        if !self.shadows.are_synced() {
+            self.commit_soon(ctx);
+        }
     }
 
     /// Makes the group durable: its events are done for the inputs that they came from.

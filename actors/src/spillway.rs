@@ -33,6 +33,8 @@ pub struct Spillway {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) is_spilling: bool,
+    /// The log has events of which it is the only copy, since they came with others: theirs have to follow.
+    pub(crate) has_plain: bool,
     /// What the sink had not settled when it began: stored first, so that a crash keeps the order.
     shadows: Vec<Arc<Shipment>>,
     /// Senders that have gathered events for the sink, and wait for it as long as nothing goes through the log.
@@ -136,6 +138,7 @@ impl Spillway {
             return false;
         }
         state.is_spilling = false;
+        state.has_plain = false;
         true
     }
 

@@ -1,6 +1,6 @@
 //! What the tests of reloading share: configs, a sender, and what has come out.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
@@ -88,6 +88,26 @@ pub(crate) fn await_events(process: &mut Process, file: &str, count: usize) -> V
     let folder = process.folder().to_owned();
     process.until("the events", || events(&folder, file).len() >= count);
     events(&folder, file)
+}
+
+/// All but the empty line.
+pub(crate) fn request_head(event: &str) -> String {
+    format!(
+        "POST /events HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {}\r\n\
+         content-type: application/cloudevents+json\r\n",
+        event.len()
+    )
+}
+
+/// A request that an `http` source waits for: it is told to go on once it is under way, and the event is still to be sent.
+pub(crate) fn begin_request(address: SocketAddr, event: &str) -> TcpStream {
+    let mut stream = connect(address);
+    let head = request_head(event);
+    write!(stream, "{head}expect: 100-continue\r\n\r\n").expect("sent");
+    let mut go_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut go_on).expect("an answer");
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
 }
 
 pub(crate) fn numbers(events: &[Value]) -> Vec<u64> {

@@ -112,7 +112,8 @@ impl ConfigActor {
         }
         if !probation.is_zero() {
             let (now, registry) = (&wiring.config, &wiring.tree.registry);
-            self.probation = Probation::begin(earlier, before, now, plan, registry);
+            let begun = (plan, &*wiring.begun);
+            self.probation = Probation::begin(earlier, before, now, begun, registry);
         }
         let is_watched = self.probation.is_some();
         self.desk

@@ -21,7 +21,7 @@ pub(super) struct Probation {
 
 /// One of the new components, with its counts when it began.
 #[derive(Clone)]
-struct Mark {
+pub(super) struct Mark {
     /// Its path in the tree.
     path: String,
     /// There if it is a handler.
@@ -122,13 +122,22 @@ impl Mark {
 }
 
 impl Probation {
-    /// That of what is not as in `before`, which a reload by `plan` has just begun; `earlier` is the one that it was done in.
-    /// None if nothing is new.
+    /// The counts of the handlers that a reload by `plan` begins, taken before their first event: until the reload is over, which
+    /// may wait for a source, much may have failed.
+    pub(super) fn marks(plan: &Plan, next: &Config, registry: &Registry) -> Vec<Mark> {
+        let begun = plan.handlers.new_ones();
+        begun
+            .map(|name| Mark::of("handlers", name, next, registry))
+            .collect()
+    }
+
+    /// That of what is not as in `before`, which a reload by `plan` has just begun, its handlers with these marks; `earlier`
+    /// is the one that it was done in. None if nothing is new.
     pub(super) fn begin(
         earlier: Option<Self>,
         before: Arc<Config>,
         now: &Config,
-        plan: &Plan,
+        (plan, handlers): (&Plan, &[Mark]),
         registry: &Registry,
     ) -> Option<Self> {
         // What was good before a probation that is not over is what is gone back to.
@@ -141,12 +150,12 @@ impl Probation {
             .new_ones()
             .map(|(role, name)| {
                 let mark = Mark::of(role, name, now, registry);
-                let mut known = earlier.iter();
-                let known = known.find(|known| known.path == mark.path);
-                match begun.contains(&(role, name)) {
-                    true => mark,
-                    false => known.cloned().unwrap_or(mark),
-                }
+                let known = match begun.contains(&(role, name)) {
+                    true => handlers,
+                    false => &earlier,
+                };
+                let known = known.iter().find(|known| known.path == mark.path);
+                known.cloned().unwrap_or(mark)
             })
             .collect();
         (!marks.is_empty()).then(|| Self {

@@ -14,6 +14,7 @@ use super::super::overflow;
 use super::super::tree::Tree;
 use super::leaving::Leaving;
 use super::plan::Plan;
+use super::probation::{Mark, Probation};
 use crate::config::{Config, HandlerConfig, SinkConfig, SourceConfig};
 
 /// What runs.
@@ -22,6 +23,8 @@ pub(in super::super) struct Wiring {
     /// What it runs by.
     pub(super) config: Arc<Config>,
     pub(super) leaving: Leaving,
+    /// The handlers that the last reload has begun, with their counts at that time.
+    pub(super) begun: Vec<Mark>,
 }
 
 /// What was done of a reload and would have to be undone.
@@ -40,6 +43,7 @@ impl Wiring {
             tree,
             config,
             leaving: Leaving::default(),
+            begun: Vec::new(),
         }
     }
 
@@ -289,6 +293,7 @@ impl Wiring {
             .into_iter()
             .map(|(name, before)| (before, self.tree.lanes[&name].as_successor()))
             .collect();
+        self.begun = Probation::marks(plan, next, &self.tree.registry);
         let spec = self.tree.router_spec(next);
         if let Some(routes) = &self.tree.routes {
             // Before the first event that goes the new way.
