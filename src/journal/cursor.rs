@@ -67,7 +67,14 @@ impl<F> Cursor<F> {
         storage
             .allocate(&file, 2 * SLOT_BYTES)
             .map_err(OpenError::io("reserve room for the cursor"))?;
-        // What a killed process wrote last may not be on the disk yet, and the next write goes over the slot before it.
+        // What a killed process wrote last may not be on the disk yet, and the next write goes over the slot before it. It is
+        // written once more: after a failed sync the kernel takes pages for clean that never reached the disk.
+        if let Slot::Known { generation, state } = &newest {
+            let bytes = encode(*generation, &state.finished, state.synced);
+            let offset = kept_slot * SLOT_BYTES;
+            write_full(storage, &file, offset, &mut [IoSlice::new(&bytes)])
+                .map_err(OpenError::io("write the cursor again"))?;
+        }
         storage
             .sync(&file)
             .map_err(OpenError::io("sync the cursor"))?;

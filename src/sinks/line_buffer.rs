@@ -28,6 +28,22 @@ impl LineBuffer {
         self.is_mid_line
     }
 
+    /// What has been written of a line whose end has not.
+    pub(crate) fn begun(&self) -> &[u8] {
+        &self.bytes[self.line_start()..self.written]
+    }
+
+    /// Has the line that was begun written once more from its start.
+    pub(crate) fn begin_again(&mut self) {
+        self.written = self.line_start();
+        self.is_mid_line = false;
+    }
+
+    /// Where the line begins of which the next byte is a part: what was written is there until all is.
+    fn line_start(&self) -> usize {
+        memchr::memrchr(b'\n', &self.bytes[..self.written]).map_or(0, |newline| newline + 1)
+    }
+
     /// Writes the next `count` bytes at most. Whatever the writer took is gone from the buffer, also after an error.
     ///
     /// # Errors
@@ -100,10 +116,18 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::StorageFull);
         assert_eq!(buffer.unwritten(), b"t\nsecond\n");
         assert!(buffer.is_mid_line());
+        assert_eq!(buffer.begun(), b"firs");
         buffer.push("third");
         out.steps = vec![100, 100];
         buffer.write_to(&mut out, 2).unwrap();
+        assert!(!buffer.is_mid_line() && buffer.begun().is_empty());
+        out.steps = vec![0, 4];
+        buffer.write_to(&mut out, usize::MAX).unwrap_err();
+        assert_eq!(buffer.begun(), b"seco");
+        out.taken.truncate("first\n".len());
+        buffer.begin_again();
         assert!(!buffer.is_mid_line());
+        out.steps = vec![100];
         buffer.write_to(&mut out, usize::MAX).unwrap();
         assert_eq!(out.taken, b"first\nsecond\nthird\n");
         assert!(buffer.unwritten().is_empty());

@@ -209,6 +209,39 @@ fn so_it_is_with_all_of_a_large_record() {
     }
 }
 
+/// The next process goes over the slot that is on the disk, and the power may go before that is synced: so the one that it
+/// finds must be there, too.
+#[test]
+fn so_it_is_with_the_cursor_whenever_the_next_start_ends() {
+    // Of more than one sector, so that it can be torn.
+    let finished = |prefix| {
+        let mut finished = Finished::below(prefix);
+        (20 + prefix..30).for_each(|number| finished.insert(2 * number..2 * number + 1));
+        finished
+    };
+    for (seed, operation) in (0..8).flat_map(|seed| (1..60).map(move |at| (seed, at))) {
+        let disk = SimulatedDisk::new(seed);
+        let (mut log, _) = open(&disk);
+        append(&mut log, &[70]);
+        log.persist(&finished(3), true).unwrap();
+        log.persist(&finished(5), true).unwrap();
+        log.append("shop", 1, &[text(70).as_bytes()]).unwrap();
+        disk.with(|disk| disk.faults.fail_at = Some(disk.operations + 2));
+        assert!(log.persist(&finished(7), true).is_err());
+        drop(log);
+        disk.with(|disk| {
+            disk.kill();
+            disk.faults.crash_at = Some(disk.operations + operation);
+        });
+        drop(try_open(&disk));
+        disk.with(|disk| disk.cut_power());
+        let (_, recovered) = open(&disk);
+        let prefix = recovered.finished.prefix();
+        let is_kept = prefix >= 5 && !recovered.is_cursor_lost;
+        assert!(is_kept, "seed {seed}, operation {operation}: {prefix}");
+    }
+}
+
 #[test]
 fn the_cursor_comes_back_after_a_kill_and_at_least_the_synced_one_after_a_power_cut() {
     for seed in 0..200 {

@@ -1,8 +1,8 @@
 //! One file of the sink: what waits for it, its handle while it is open, and its rotation.
 
-use std::fs::{self, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,11 +87,7 @@ impl LogFile {
         writing.sync_if_full();
         let handle = match &mut self.handle {
             Some(handle) => handle,
-            closed => closed.insert(open(
-                &self.path,
-                self.buffer.is_mid_line(),
-                &mut writing.unsynced,
-            )?),
+            closed => closed.insert(open(&self.path, &mut self.buffer, &mut writing.unsynced)?),
         };
         if handle.is_regular
             && let Some(unsynced) = &mut writing.unsynced
@@ -133,9 +129,23 @@ fn first_line(bytes: &[u8]) -> usize {
     memchr::memchr(b'\n', bytes).map_or(bytes.len(), |newline| newline + 1)
 }
 
+/// Whether the file ends with `begun`, as the one did that it was written to. A file of that name may be another one by now.
+fn ends_with(path: &Path, begun: &[u8], size_bytes: u64) -> io::Result<bool> {
+    let Some(start) = size_bytes.checked_sub(begun.len() as u64) else {
+        return Ok(false);
+    };
+    let mut end = vec![0; begun.len()];
+    File::open(path)?.read_exact_at(&mut end, start)?;
+    Ok(end == begun)
+}
+
 /// Notes which directories have new names: also that of a file that is there already, since who made it may have died
 /// before it was synced.
-fn open(path: &Path, is_mid_line: bool, unsynced: &mut Option<Unsynced>) -> io::Result<Handle> {
+fn open(
+    path: &Path,
+    buffer: &mut LineBuffer,
+    unsynced: &mut Option<Unsynced>,
+) -> io::Result<Handle> {
     if let Some(parent) = path.parent() {
         for missing in parent.ancestors().take_while(|parent| !parent.exists()) {
             note_name(missing, unsynced);
@@ -151,7 +161,10 @@ fn open(path: &Path, is_mid_line: bool, unsynced: &mut Option<Unsynced>) -> io::
     if is_regular {
         note_name(path, unsynced);
     }
-    if size_bytes > 0 && !is_mid_line {
+    if is_regular && buffer.is_mid_line() && !ends_with(path, buffer.begun(), size_bytes)? {
+        buffer.begin_again();
+    }
+    if size_bytes > 0 && !buffer.is_mid_line() {
         match torn::mend(path, &mut file, size_bytes)? {
             Mended::NotNeeded => {}
             Mended::Ended => size_bytes += 1,
@@ -196,6 +209,7 @@ fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+
     use super::*;
     use crate::config::ByteSize;
     use crate::sinks::file::RotateOptions;
@@ -268,6 +282,67 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
         write_later(&mut log, &mut writing, "6");
         assert_eq!(lines(&path), "6\n");
+    }
+
+    /// A disk that is full after some bytes.
+    struct Full<'a>(&'a Path, usize);
+
+    impl io::Write for Full<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let room = std::mem::take(&mut self.1).min(bytes.len());
+            if room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let mut file = OpenOptions::new().create(true).append(true).open(self.0)?;
+            file.write_all(&bytes[..room]).map(|()| room)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_begun_goes_on_in_its_file_and_begins_again_in_another() {
+        type Meanwhile = fn(&Path);
+        let cases: [(&str, Meanwhile, &str); 4] = [
+            ("the same", |_| {}, "1\n2345\n6\n"),
+            (
+                "removed",
+                |path| fs::remove_file(path).unwrap(),
+                "2345\n6\n",
+            ),
+            (
+                "made anew",
+                |path| {
+                    fs::remove_file(path).unwrap();
+                    fs::write(path, "other\n").unwrap();
+                },
+                "other\n2345\n6\n",
+            ),
+            (
+                "longer",
+                |path| {
+                    let mut text = fs::read(path).unwrap();
+                    text.extend(b"?\n");
+                    fs::write(path, text).unwrap();
+                },
+                "1\n23?\n2345\n6\n",
+            ),
+        ];
+        for (case, meanwhile, expected) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("out");
+            let mut log = LogFile::new(path.to_str().unwrap());
+            for line in ["1", "2345", "6"] {
+                log.buffer.push(line);
+            }
+            let full = log.buffer.write_to(&mut Full(&path, 4), usize::MAX);
+            assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+            meanwhile(&path);
+            log.write(&mut Writing::default()).unwrap();
+            assert_eq!(lines(&path), expected, "{case}");
+        }
     }
 
     #[test]
