@@ -424,6 +424,25 @@ fn nothing_is_called_that_has_no_stub_and_is_not_live() {
 }
 
 #[test]
+fn children_are_called_in_each_test_of_a_run() {
+    let bench = Bench::new("");
+    let tests = [1, 2, 3].map(|n| {
+        format!(
+            "  - {{ name: test {n}, live: [ex], given: [ {{ type: a, id: x{n} }} ], expect: {{ out: [ {{ id: x{n} }} ] }} }}\n"
+        )
+    });
+    let tests = tests.concat();
+    let config = format!(
+        "handlers: {{ ex: {{ on: a, type: exec, command: [cat], to: out }} }}\n\
+         sources: {{ in: {{ type: stdin }} }}\nsinks: {{ out: {{ type: stdout }} }}\ntests:\n{tests}"
+    );
+    bench.write("v.yaml", &config);
+    let (code, told) = bench.run(&[]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("3 passed, 0 failed\n"), "{told}");
+}
+
+#[test]
 fn lines_come_through_their_sources_envelope() {
     Bench::passes(
         r#"

@@ -8,17 +8,16 @@ use veltrix_actors::{ExitReason, Registry, Watchdog};
 
 use super::tree::Tree;
 use crate::config::Config;
-use crate::handlers::exec::KillOnExit;
 
 /// The longest that one run may take; what is not through then hangs.
 const REHEARSAL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Runs the config, whose sources end, until every event is finished.
+/// Runs the config, whose sources end, until every event is finished. The children of a lane that hangs are left to the
+/// caller's `KillOnExit`: a process has one of those, at its end.
 ///
 /// # Errors
 /// Why it did not come to that.
 pub(crate) fn rehearse(config: &Config) -> Result<(), String> {
-    let _children = KillOnExit;
     let system = System::new();
     let result = system.block_on(async {
         let run = tokio::time::timeout(REHEARSAL_TIMEOUT, run(config));

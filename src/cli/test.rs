@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::{BAD_CONFIG, ConfigArgs, load, print};
 use crate::components::Components;
 use crate::config::{Config, Place};
+use crate::handlers::exec::KillOnExit;
 use crate::testbed;
 
 /// Which tests, and where the report goes.
@@ -42,6 +43,8 @@ impl Test {
             .tests
             .iter()
             .filter(|case| case.name.contains(filter));
+        // Not one a test: none may be started after the first is dropped.
+        let _children = KillOnExit;
         let mut outcomes = Vec::new();
         for case in wanted {
             let outcome = testbed::run(config, case);

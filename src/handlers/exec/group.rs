@@ -28,7 +28,8 @@ fn living() -> MutexGuard<'static, Living> {
     LIVING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Kills the groups that are left when it is dropped: those of lanes that did not end.
+/// Kills the groups that are left when it is dropped: those of lanes that did not end. What is started afterwards is killed
+/// at once, so a process has one of it, for as long as handlers may run.
 pub(crate) struct KillOnExit;
 
 impl Drop for KillOnExit {
