@@ -16,7 +16,7 @@ use std::process::{Command, Output};
 
 use folder::{Folder, event};
 use metrics::Metrics;
-use process::Process;
+use process::{Process, request};
 use serde_json::{Value, json};
 
 struct Running {
@@ -27,10 +27,14 @@ struct Running {
 
 impl Running {
     fn start(folder: &Folder) -> Self {
+        Self::start_with(folder, "journal")
+    }
+
+    fn start_with(folder: &Folder, durability: &str) -> Self {
         let file = |name: &str| json!({ "type": "file", "path": folder.path(name) });
         let config = json!({
             "service": { "data_dir": folder.path("data"), "admin": { "listen": "127.0.0.1:0" } },
-            "sources": { "in": { "type": "tcp", "listen": "127.0.0.1:0" } },
+            "sources": { "in": { "type": "tcp", "listen": "127.0.0.1:0", "durability": durability } },
             "handlers": {
                 "orders": { "on": "order.>", "type": "pass", "to": "orders", "lanes": 4 },
                 "all": { "on": ">", "type": "pass", "to": "all" },
@@ -243,6 +247,29 @@ fn what_cannot_be_replayed_is_told_and_not_audited() {
         assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(error.contains(why), "{error}");
     }
+    assert!(folder.lines("data/audit.ndjson").is_empty());
+    running.process.stop().assert_drained();
+}
+
+#[test]
+fn a_process_without_a_journal_says_that_it_has_none() {
+    let folder = Folder::new();
+    let mut running = Running::start_with(&folder, "none");
+    running.process.running();
+    let why = "this process has no journal, so there is nothing to replay";
+    for arguments in [&["--from", "1h"][..], &["--from", "1h", "--dry-run"]] {
+        let output = running.replay(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(why), "{error}");
+    }
+    let headers = [("content-type", "application/json")];
+    let order = br#"{"from":"1h"}"#;
+    let answer = request(running.admin, "POST", "/api/replay", &headers, order);
+    assert_eq!(answer.status, 409, "{}", answer.body);
+    let problem = event(&answer.body);
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(detail.starts_with(why), "{detail}");
     assert!(folder.lines("data/audit.ndjson").is_empty());
     running.process.stop().assert_drained();
 }

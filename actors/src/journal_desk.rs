@@ -90,7 +90,7 @@ impl JournalDesk {
     /// How many the filter wants.
     ///
     /// # Errors
-    /// There is no journal, or it cannot be read.
+    /// Nobody can be asked, or the journal cannot be read.
     pub async fn count(&self, filter: JournalFilter) -> Result<Kept, DeskError> {
         self.ask(|answer| AskJournal::Count(filter, answer)).await
     }
@@ -99,7 +99,7 @@ impl JournalDesk {
     /// a second.
     ///
     /// # Errors
-    /// There is no journal or no such branch, or a replay is under way.
+    /// Nobody can be asked, there is no such branch, or a replay is under way.
     pub async fn replay(
         &self,
         filter: JournalFilter,

@@ -37,7 +37,8 @@ pub(crate) struct Observed {
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) types: Arc<TypeTable>,
     pub(crate) dead_letters: Arc<DeadLetterDesk>,
-    pub(crate) journal: Arc<JournalDesk>,
+    /// None if the process has no journal.
+    pub(crate) journal: Option<Arc<JournalDesk>>,
     pub(crate) replay_targets: ReplayDirectory,
     pub(crate) reload: Arc<ReloadDesk>,
 }

@@ -11,6 +11,9 @@ use super::actions::{Body, Refusal, audit, check, check_rate, parse};
 use super::problem;
 use crate::dead_letters::time;
 
+/// Why nothing is replayed that was never kept.
+const NO_JOURNAL: &str = "this process has no journal, so there is nothing to replay: at its start no source had `durability: journal`";
+
 /// Which events, and where to.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -60,11 +63,14 @@ async fn carry_out(
         let name = branch.replacen('.', " `", 1);
         return Err(bad(format!("the config has no {name}`")));
     }
+    let Some(journal) = &observed.journal else {
+        return Err(Refusal(StatusCode::CONFLICT, NO_JOURNAL.to_owned()));
+    };
     if observed.registry.journal.is_replaying() && !order.dry_run {
         // Before the audit log says that there is one.
         return Err(Refusal::of(&DeskError::Busy));
     }
-    let kept = observed.journal.count(filter.clone()).await;
+    let kept = journal.count(filter.clone()).await;
     let kept = kept.map_err(|error| Refusal::of(&error))?;
     // One that the config does not have any more may have events there.
     if let Some(source) = &order.source
@@ -84,7 +90,7 @@ async fn carry_out(
         let chosen = json!(order);
         let action = "replay".to_owned();
         audit(request, observed, action, chosen, kept.count).await?;
-        let begun = observed.journal.replay(filter, branch, order.rate).await;
+        let begun = journal.replay(filter, branch, order.rate).await;
         begun.map_err(|error| Refusal::of(&error))?;
     }
     Ok(json!({ "dry_run": order.dry_run, "count": kept.count }))

@@ -132,7 +132,7 @@ impl Tree {
             budget: self.budget.clone(),
             types: self.types.clone(),
             dead_letters: self.desk.clone(),
-            journal: self.journal_desk.clone(),
+            journal: self.has_journal.then(|| self.journal_desk.clone()),
             replay_targets: self.directory.clone(),
             reload: reload.clone(),
         }
