@@ -337,6 +337,14 @@ fn a_purge_forgets_what_its_filters_say_and_nothing_without_consent() {
         2,
         "nothing was done",
     );
+    for all_of_some in [
+        &["purge", "--all", "--id", "7"][..],
+        &["purge", "--handler", "h", "--all", "--yes"],
+        &["replay", "--all", "--to", "1h"],
+    ] {
+        let why = "`--all` means all dead letters, and a filter only some";
+        assert_refused(&running.ask(all_of_some), 2, why);
+    }
     for (filters, count) in [
         (&["--type", "t.*"][..], 50),
         (&["--type", "t.y", "--handler", "h"], 20),

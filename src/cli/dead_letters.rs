@@ -131,11 +131,11 @@ pub(super) struct Filters {
 /// What it takes to change something.
 #[derive(Debug, clap::Args)]
 pub(super) struct Consent {
-    /// Mean all dead letters, which no filter says.
+    /// Mean all dead letters, and do it without --yes. Not beside a filter.
     #[arg(long)]
     all: bool,
 
-    /// Do it. Without it (and without --all), only their number is printed.
+    /// Do it to those that the filters mean. Without it nothing is done: give it, or --dry-run to have them counted.
     #[arg(long)]
     yes: bool,
 
@@ -167,6 +167,10 @@ impl Filters {
         let given = self.given();
         if given.is_empty() && !consent.all {
             let why = "say which ones by a filter such as `--handler NAME`, or say `--all`";
+            return Err(AdminError::Usage(why.to_owned()));
+        }
+        if !given.is_empty() && consent.all {
+            let why = "nothing was done: `--all` means all dead letters, and a filter only some; give one of the two";
             return Err(AdminError::Usage(why.to_owned()));
         }
         if !consent.all && !consent.yes && !consent.dry_run {
