@@ -351,7 +351,7 @@ fn read_head(stream: &mut std::net::TcpStream) -> String {
 
 #[test]
 fn tcp_connections_that_break_or_stall_harm_no_other() {
-    let source = "  feed: { type: tcp, listen: \"127.0.0.1:0\", ack: true, max_connections: 20, idle_timeout: 300ms }";
+    let source = "  feed: { type: tcp, listen: \"127.0.0.1:0\", ack: true, max_connections: 20, idle_timeout: 1s }";
     let mut process = Process::start(&config(source));
     let address = process.address("feed");
     for _ in 0..10 {

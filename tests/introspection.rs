@@ -265,7 +265,7 @@ fn metrics_tell_how_many_connections_are_open_and_how_many_failed() {
         "service": { "admin": { "listen": "127.0.0.1:0" } },
         "sources": {
             "calm": { "type": "tcp", "listen": "127.0.0.1:0" },
-            "hasty": { "type": "tcp", "listen": "127.0.0.1:0", "idle_timeout": "1ms" },
+            "hasty": { "type": "tcp", "listen": "127.0.0.1:0", "idle_timeout": "1s" },
         },
         "handlers": { "all": { "on": ">", "type": "pass", "to": ["none"] } },
         "sinks": { "none": { "type": "blackhole" } },

@@ -43,7 +43,7 @@ pub(crate) struct TcpOptions {
     /// Connections at once (default 1024); further ones are closed and counted as `too_many_connections`.
     #[serde(default = "max_connections")]
     max_connections: usize,
-    /// A connection on which nothing comes for so long is closed (default 5m).
+    /// A connection on which nothing comes for so long, 1s or more, is closed (default 5m).
     #[serde(default = "idle_timeout")]
     idle_timeout: DurationText,
     /// The longest line that is accepted (default 2MiB); longer ones are skipped and counted.
@@ -88,6 +88,11 @@ pub(crate) fn prepare(
     if options.max_connections == 0 {
         let message = "`0` would accept nothing, give 1 or more".to_owned();
         problems.push(("max_connections".to_owned(), message));
+    }
+    let (idle, least) = (options.idle_timeout, Duration::from_secs(1));
+    if idle.0 < least {
+        let message = format!("`{idle}` is too short, give {least:?} or more");
+        problems.push(("idle_timeout".to_owned(), message));
     }
     let settings = Settings {
         ack: options.ack,
@@ -441,7 +446,7 @@ mod tests {
 
     #[actix::test]
     async fn too_many_and_idle_connections_are_closed() {
-        let options = r#"{"listen":"127.0.0.1:0","max_connections":1,"idle_timeout":"50ms"}"#;
+        let options = r#"{"listen":"127.0.0.1:0","max_connections":1,"idle_timeout":"1s"}"#;
         let (harness, address) = start(options).await;
         let mut first = TcpStream::connect(address).await.expect("connected");
         let mut second = TcpStream::connect(address).await.expect("connected");
@@ -480,10 +485,14 @@ mod tests {
 
     #[test]
     fn wrong_options_are_named() {
-        let options = r#"{"listen":"localhost","max_connections":0,"max_event":"1B"}"#;
+        let options =
+            r#"{"listen":"localhost","max_connections":0,"max_event":"1B","idle_timeout":"999ms"}"#;
         let options = serde_json::from_str(options).expect("options");
         let problems = prepare(options, None).err().expect("problems");
         let keys: Vec<_> = problems.iter().map(|(key, _)| key.as_str()).collect();
-        assert_eq!(keys, ["listen", "max_event", "max_connections"]);
+        assert_eq!(
+            keys,
+            ["listen", "max_event", "max_connections", "idle_timeout"]
+        );
     }
 }
