@@ -167,6 +167,53 @@ fn a_sinks_overflow_log_is_read_by_its_name() {
 }
 
 #[test]
+fn an_overflow_log_without_its_sink_is_told_of_only_if_something_waits_in_it() {
+    let (folder, gate) = (killed(), Gate::closed());
+    gate.open();
+    let waits = "events wait here for a sink that the config does not have: give the sink its name back, or remove the folder";
+    let damaged = "the overflow log of a sink that the config does not have cannot be read in full, and events may wait in it";
+    let start_and_stop = || {
+        let mut process = Process::start(&config(&folder, &gate));
+        process.running();
+        process.stop()
+    };
+    let gone = folder.path("data/overflow/gone");
+    let log_of_out = folder.path("data/overflow/out");
+    std::fs::create_dir(folder.path("data/overflow")).expect("a folder");
+    std::fs::rename(folder.path("data/journal"), &log_of_out).expect("a log");
+    start_and_stop().assert_drained();
+    assert_eq!(gate.asked(), 5);
+    // Nothing waits there any more.
+    std::fs::rename(&log_of_out, &gone).expect("a log");
+    let ended = start_and_stop();
+    let of_gone = |record: &&Value| record["folder"].as_str().is_some_and(|f| f.contains(&gone));
+    assert_eq!(ended.logs.iter().find(of_gone), None);
+
+    std::fs::remove_dir_all(&gone).expect("removed");
+    let left = killed();
+    std::fs::rename(left.path("data/journal"), &gone).expect("a log");
+    let ended = start_and_stop();
+    let told = ended.records(waits);
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (&told[0]["level"], &told[0]["events"]),
+        (&json!("WARN"), &json!(5))
+    );
+    let shown = told[0]["folder"].as_str();
+    assert!(shown.is_some_and(|shown| shown.contains(&gone)), "{told:?}");
+    assert!(ended.records(damaged).is_empty());
+
+    for file in std::fs::read_dir(&gone).expect("a folder").flatten() {
+        if file.file_type().is_ok_and(|kind| kind.is_file()) {
+            std::fs::write(file.path(), "nothing of ours").expect("written");
+        }
+    }
+    let ended = start_and_stop();
+    assert_eq!(ended.records(damaged).len(), 1);
+    assert!(ended.records(waits).is_empty());
+}
+
+#[test]
 fn damage_is_named_with_its_place_and_the_exit_code_says_so() {
     let folder = killed();
     // In the body of the first record.

@@ -6,28 +6,62 @@ use std::path::{Path, PathBuf};
 use veltrix_actors::DurabilityKind;
 
 use crate::config::Config;
+use crate::journal::{DiskStorage, Inspection, Unfinished};
 
-/// Warns of it: nothing else would tell that it is there.
+/// Warns of it at the start: nothing else would tell that it is there.
 pub(super) fn warn(config: &Config) {
-    let data_dir = &config.service.data_dir;
     let is_sink = |name: &OsStr| config.sinks.iter().any(|sink| *sink.name == *name);
-    for folder in orphans(&data_dir.join("overflow"), is_sink) {
-        tracing::warn!(
-            ?folder,
-            "events wait here for a sink that the config does not have"
-        );
+    let logs = config.service.data_dir.join("overflow");
+    for folder in orphans(&logs, is_sink) {
+        warn_of_log(&folder);
     }
-    let is_source = |name: &OsStr| {
-        let mut sources = config.sources.iter();
-        sources.any(|source| *source.name == *name && source.durability == DurabilityKind::Upstream)
-    };
-    for folder in orphans(&data_dir.join("cursors"), is_source) {
+    for folder in places(config) {
         tracing::warn!(
             ?folder,
             "the place of a source lies here that the config does not have with `durability: upstream`: \
              under another name it begins at the start"
         );
     }
+}
+
+/// The places that no source of the config goes on from.
+fn places(config: &Config) -> Vec<PathBuf> {
+    let is_source = |name: &OsStr| {
+        let mut sources = config.sources.iter();
+        sources.any(|source| *source.name == *name && source.durability == DurabilityKind::Upstream)
+    };
+    orphans(&config.service.data_dir.join("cursors"), is_source)
+}
+
+/// Warns of an overflow log without a sink, unless all that was ever in it is delivered.
+fn warn_of_log(folder: &Path) {
+    let unfinished = unfinished(folder);
+    if let Ok(Unfinished { events, .. }) = unfinished
+        && events > 0
+    {
+        tracing::warn!(
+            ?folder,
+            events,
+            "events wait here for a sink that the config does not have: give the sink its name back, or remove the folder"
+        );
+    }
+    let error = match unfinished {
+        Ok(Unfinished { is_damaged, .. }) if !is_damaged => return,
+        Ok(_) => "it is damaged".to_owned(),
+        Err(error) => error,
+    };
+    tracing::warn!(
+        ?folder,
+        error,
+        "the overflow log of a sink that the config does not have cannot be read in full, and events may wait in it"
+    );
+}
+
+fn unfinished(folder: &Path) -> Result<Unfinished, String> {
+    let storage = DiskStorage::read_only(folder).map_err(|error| error.to_string())?;
+    let log = Inspection::open(storage);
+    log.and_then(|mut log| log.unfinished())
+        .map_err(|error| error.to_string())
 }
 
 /// The folders in `parent` whose names are not known.

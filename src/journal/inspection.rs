@@ -102,6 +102,14 @@ pub(crate) struct Backlog {
     pub(crate) bytes: u64,
 }
 
+/// What waits in a log, at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unfinished {
+    pub(crate) events: u64,
+    /// Some of it cannot be read: more may wait, or, without a cursor, less.
+    pub(crate) is_damaged: bool,
+}
+
 impl<S: Storage> Inspection<S> {
     /// Reads the cursor and the headers of the segments.
     ///
@@ -307,6 +315,28 @@ impl<S: Storage> Inspection<S> {
             }
         }
         Ok(findings)
+    }
+
+    /// What is not finished, by the headers of its records alone: bodies may be many, and are not read.
+    pub(crate) fn unfinished(&mut self) -> Result<Unfinished, OpenError> {
+        let finished = self.finished.clone();
+        let mut unfinished = Unfinished {
+            events: 0,
+            is_damaged: self.is_cursor_lost,
+        };
+        self.walk(finished.prefix(), u64::MAX, |found| {
+            match found {
+                Found::Record { record, .. } => {
+                    unfinished.events += finished.missing(record.sequences());
+                }
+                Found::Void => {}
+                Found::Gap(finding) => {
+                    unfinished.is_damaged |= finished.missing(finding.events) > 0
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(unfinished)
     }
 
     /// Counts. Only what is not finished is read in full.

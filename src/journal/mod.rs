@@ -33,7 +33,9 @@ pub use cursor::CURSOR_RANGES_MAX;
 pub use disk::DiskStorage;
 pub use error::{AppendError, OpenError, ReadError, Sealed};
 pub(crate) use event_journal::DiskJournalFactory;
-pub(crate) use inspection::{Finding, Found, Inspection, SegmentSummary, Stats, Verified};
+pub(crate) use inspection::{
+    Finding, Found, Inspection, SegmentSummary, Stats, Unfinished, Verified,
+};
 pub use log::{Log, Options};
 pub use quarantine::{QUARANTINE_BYTES_MAX, QUARANTINE_COPY_BYTES_MAX, QUARANTINE_FILES_MAX};
 pub use reader::{Next, StoredRecord};
