@@ -24,7 +24,7 @@ use std::ops::Range;
 use folder::Folder;
 use gate::Gate;
 use metrics::Metrics;
-use process::{Process, event_line, ids};
+use process::{Process, event_line, ids, request};
 use receiver::HttpReceiver;
 use rustix::process::Signal;
 use serde_json::json;
@@ -277,4 +277,46 @@ fn the_place_of_a_source_that_is_gone_is_told_and_stays() {
     assert_eq!(ended.source("inlet")["accepted"], 10);
     let ended = Process::start(&config).wait();
     assert_eq!(ended.source("in")["accepted"], 0);
+}
+
+#[test]
+fn a_reload_that_leaves_a_place_behind_tells_of_it() {
+    let (folder, gate) = (Folder::new(), Gate::closed());
+    gate.open();
+    append(&folder, "a.ndjson", 0..10);
+    let config = config(&folder, true, &gate.url());
+    let mut process = Process::start(&config);
+    let admin = process.admin();
+    process.until("the first events", || {
+        Metrics::of(admin).source("finished", "in") == 10.0
+    });
+    let reload = |body: &str| {
+        let headers = [("content-type", "application/json")];
+        let answer = request(admin, "POST", "/api/reload", &headers, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let answer: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+        answer["warnings"].as_array().expect("a list").clone()
+    };
+    let place = folder.path("data/cursors/in");
+    let file = process.folder().join("veltrix.yaml");
+    let renamed = config.replace(r#""in":"#, r#""inlet":"#);
+    std::fs::write(&file, &renamed).expect("written");
+    for body in [r#"{"dry_run":true}"#, ""] {
+        let warnings = reload(body);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert_eq!(warnings[0]["severity"], "warning");
+        let message = warnings[0]["message"].as_str().expect("a text");
+        let begins = "under another name it begins at the start";
+        assert!(
+            message.contains(&place) && message.contains(begins),
+            "{message}"
+        );
+    }
+    process.until("the same events", || {
+        Metrics::of(admin).source("finished", "inlet") == 10.0
+    });
+    // What the reload does not leave behind was told of before.
+    std::fs::write(&file, renamed.replace(r#""5ms""#, r#""6ms""#)).expect("written");
+    assert!(reload("").is_empty());
+    process.stop().assert_drained();
 }

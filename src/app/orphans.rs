@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use veltrix_actors::DurabilityKind;
 
-use crate::config::Config;
+use crate::config::{Config, KeyPath, Problem, Severity};
 use crate::journal::{DiskStorage, Inspection, Unfinished};
 
 /// Warns of it at the start: nothing else would tell that it is there.
@@ -22,6 +22,26 @@ pub(super) fn warn(config: &Config) {
              under another name it begins at the start"
         );
     }
+}
+
+/// What to know before the process goes by `next`: the places that belong to no source from then on. Of those that belong
+/// to none already, the start has warned.
+pub(super) fn left_behind(now: &Config, next: &Config) -> Vec<Problem> {
+    let before = places(now);
+    let left = places(next).into_iter();
+    left.filter(|place| !before.contains(place))
+        .map(|place| Problem {
+            severity: Severity::Warning,
+            path: KeyPath::of(["sources"]),
+            message: format!(
+                "the place of a source lies in {} that the config does not have any more with `durability: upstream`: \
+                 under another name it begins at the start",
+                place.display()
+            ),
+            origin: None,
+            help: Some("give the source its name back, unless it is to begin anew".to_owned()),
+        })
+        .collect()
 }
 
 /// The places that no source of the config goes on from.

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use self::desk::Entry;
 use self::probation::Probation;
 use self::triggers::watch_files;
-use super::faults;
+use super::{faults, orphans};
 use crate::admin::Health;
 use crate::config::{Config, Problems};
 
@@ -172,8 +172,12 @@ impl ConfigActor {
 /// Reads the config, and takes it over if all is well.
 async fn reload(wiring: &mut Wiring, load: Arc<dyn Load>, is_dry_run: bool) -> Answer {
     let read = {
-        let load = load.clone();
-        tokio::task::spawn_blocking(move || load.load())
+        let (load, now) = (load.clone(), wiring.config.clone());
+        tokio::task::spawn_blocking(move || {
+            let (next, mut warnings) = load.load()?;
+            warnings.extend(orphans::left_behind(&now, &next));
+            Ok((next, warnings))
+        })
     };
     let (mut next, warnings) = match read.await {
         Ok(Ok(read)) => read,
