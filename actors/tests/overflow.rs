@@ -340,6 +340,27 @@ fn a_sink_that_stands_still_does_not_hold_up_who_has_sent_to_it() {
 }
 
 #[test]
+fn what_found_room_before_the_disk_was_full_is_done_for_its_source() {
+    let disk = Disk::default();
+    disk.lock().room = Some(1);
+    System::new().block_on(async {
+        tokio::time::pause();
+        let mut process = Process::start(disk.clone()).await;
+        process.tell(true).await;
+        let beside = door_at(&process.beside).await;
+        for first in [0, 3] {
+            beside.submit(events(first..first + 3)).await;
+        }
+        process.assert_next_are(0..6).await;
+        // Once the sink has stood still for so long, copies are written: of the first batch only.
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let beside = process.registry.source("beside");
+        let synced_end = disk.lock().synced_end;
+        assert_eq!((beside.in_flight.get(), synced_end), (3, 3));
+    });
+}
+
+#[test]
 fn beyond_its_bytes_the_log_takes_nothing_until_the_sink_has_gone_on() {
     System::new().block_on(async {
         let disk = Disk::default();

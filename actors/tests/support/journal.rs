@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) synced_end: u64,
     pub(crate) finished: Finished,
     pub(crate) is_full: bool,
+    /// After so many batches it is full.
+    pub(crate) room: Option<usize>,
     /// A batch found no room.
     pub(crate) was_full: bool,
     /// How often something was read.
@@ -59,6 +61,10 @@ impl Journal for Disk {
         if state.is_full {
             state.was_full = true;
             return Err(JournalRefusal::Full("full".to_owned()));
+        }
+        if let Some(room) = &mut state.room {
+            *room -= 1;
+            state.is_full = *room == 0;
         }
         let first = state.end;
         state.records.push(Stored {
