@@ -353,7 +353,10 @@ fn what_found_room_before_the_disk_was_full_is_done_for_its_source() {
         }
         process.assert_next_are(0..6).await;
         // Once the sink has stood still for so long, copies are written: of the first batch only.
-        tokio::time::sleep(Duration::from_secs(20)).await;
+        for _ in 0..20 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            tokio::task::yield_now().await;
+        }
         let beside = process.registry.source("beside");
         let synced_end = disk.lock().synced_end;
         assert_eq!((beside.in_flight.get(), synced_end), (3, 3));
