@@ -33,7 +33,7 @@ pub struct Spillway {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) is_spilling: bool,
-    /// The log has events of which it is the only copy, since they came with others: theirs have to follow.
+    /// The log has events that nothing else keeps, because they came with durable ones: further ones have to follow them.
     pub(crate) has_plain: bool,
     /// What the sink had not settled when it began: stored first, so that a crash keeps the order.
     shadows: Vec<Arc<Shipment>>,

@@ -109,11 +109,13 @@ fn what_is_planted_shows_in_its_column_and_in_no_other() {
             let more = number(row, column) - number(clean, column);
             is(column, more >= least, plant);
         }
-        // A machine that has more to do delays results as well, in whichever run it is; the plant always does.
+        // A machine that has more to do delays single results in any run; the plant always delays a tenth of them, and no plant
+        // the other nine.
         if planted == "Delay" {
             assert!(number(row, "p99 ms") >= 10.0, "{row:?}");
-            assert!(number(row, "p50 ms") < number(row, "p99 ms"), "{row:?}");
+            assert!(number(row, "mean ms") >= 1.0, "{row:?}");
         }
+        assert!(number(row, "p50 ms") < 10.0, "{row:?}");
     }
     let report = std::fs::read_to_string(out.path().join("report.html")).unwrap();
     assert!(report.contains("planted: Leak shows in "), "{report}");

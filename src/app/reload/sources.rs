@@ -1,6 +1,6 @@
 //! The sources' part of a reload: those that change are stopped before the next version starts, on the same socket.
 
-use veltrix_actors::{DurabilityKind, Listening, Stop};
+use veltrix_actors::{DurabilityKind, Stop};
 
 use super::plan::Plan;
 use super::wiring::Wiring;
@@ -56,7 +56,9 @@ impl Wiring {
             let child = self.tree.source_child(&config, source);
             let started = self.tree.places.sources.add(child).await;
             if let Err(reason) = started {
-                source.factory.listening().map(Listening::let_go);
+                if let Some(listening) = source.factory.listening() {
+                    listening.let_go();
+                }
                 failures.push(format!("sources.{name}: {reason}"));
             }
         }
