@@ -1,5 +1,6 @@
 //! The command line: what it takes, and which part of the library each command calls.
 
+mod components;
 mod dead_letters;
 mod graph;
 mod journal;
@@ -19,7 +20,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::admin_client::AdminError;
 use crate::app;
-use crate::components::{Components, Kind};
+use crate::components::Components;
 use crate::config::{self, Config, Place, Problems};
 use crate::telemetry::{self, LogFormat};
 
@@ -140,6 +141,7 @@ impl Cli {
                     config,
                     allow_faults,
                     watched: Mutex::new(watched),
+                    log_format: self.log_format,
                     components: components.clone(),
                 })
             }
@@ -158,7 +160,9 @@ impl Cli {
             }
             Command::Replay(replay) => replay.run(components),
             Command::Top(top) => top.run(components),
-            Command::Components { kind, output } => list(components, kind.as_deref(), output),
+            Command::Components { kind, output } => {
+                components::list(components, kind.as_deref(), output)
+            }
         }
     }
 }
@@ -202,89 +206,6 @@ fn validate(
     match is_valid {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(BAD_CONFIG),
-    }
-}
-
-fn list(components: &Components, kind: Option<&str>, output: OutputFormat) -> ExitCode {
-    let mut entries = Vec::new();
-    entries.extend(components.sources.iter().map(|kind| entry("source", kind)));
-    entries.extend(
-        components
-            .handlers
-            .iter()
-            .map(|kind| entry("handler", kind)),
-    );
-    entries.extend(components.sinks.iter().map(|kind| entry("sink", kind)));
-    let known: Vec<String> = entries.iter().map(|entry| entry.name.to_owned()).collect();
-    entries.retain(|entry| kind.is_none_or(|kind| kind == entry.name));
-    if entries.is_empty() {
-        let unknown = kind.unwrap_or_default();
-        print(
-            &mut io::stderr(),
-            &format!(
-                "error: no component is called `{unknown}`; known: {}\n",
-                known.join(", ")
-            ),
-        );
-        return ExitCode::from(2);
-    }
-    let text = match output {
-        OutputFormat::Json => {
-            let entries: Vec<_> = entries.iter().map(Entry::json).collect();
-            format!("{}\n", json!(entries))
-        }
-        OutputFormat::Text => entries.iter().map(Entry::text).collect(),
-    };
-    print(&mut io::stdout(), &text);
-    ExitCode::SUCCESS
-}
-
-/// One component as `components` prints it.
-struct Entry {
-    role: &'static str,
-    name: &'static str,
-    summary: &'static str,
-    schema: serde_json::Value,
-}
-
-fn entry<F: ?Sized>(role: &'static str, kind: &Kind<F>) -> Entry {
-    Entry {
-        role,
-        name: kind.name,
-        summary: kind.summary,
-        schema: (kind.schema)().to_value(),
-    }
-}
-
-impl Entry {
-    fn json(&self) -> serde_json::Value {
-        json!({ "role": self.role, "type": self.name, "summary": self.summary, "options": self.schema })
-    }
-
-    fn text(&self) -> String {
-        let mut text = format!("{} {}: {}\n", self.role, self.name, self.summary);
-        let required: Vec<&str> = self.schema["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(serde_json::Value::as_str)
-            .collect();
-        for (option, schema) in self.schema["properties"].as_object().into_iter().flatten() {
-            let about = schema["description"]
-                .as_str()
-                .unwrap_or_default()
-                .replace('\n', " ");
-            let default = match &schema["default"] {
-                serde_json::Value::Null if required.contains(&option.as_str()) => {
-                    " (required)".to_owned()
-                }
-                serde_json::Value::Null => String::new(),
-                default => format!(" (default {default})"),
-            };
-            text.push_str(&format!("  {option:16} {about}{default}\n"));
-        }
-        text.push('\n');
-        text
     }
 }
 

@@ -84,7 +84,7 @@ fn a_web_page_from_elsewhere_changes_nothing() {
 }
 
 #[test]
-fn an_order_that_is_no_object_or_too_long_is_refused_and_says_why() {
+fn an_order_that_makes_no_sense_is_refused_and_says_why() {
     let mut process = Process::start(CONFIG);
     process.running();
     let admin = process.admin();
@@ -102,6 +102,13 @@ fn an_order_that_is_no_object_or_too_long_is_refused_and_says_why() {
         let answer = request(admin, "POST", path, &headers, long.as_bytes());
         let why = "the body: payload reached size limit";
         assert_problem(&answer, 413, why);
+    }
+    for path in ["/api/dead-letters/purge", "/api/dead-letters/replay"] {
+        let both = br#"{"all":true,"filter":{"handler":"h"}}"#;
+        let answer = request(admin, "POST", path, &headers, both);
+        let why =
+            "`\"all\": true` means all dead letters, and a `filter` only some: give one of the two";
+        assert_problem(&answer, 400, why);
     }
     process.stop().assert_drained();
 }

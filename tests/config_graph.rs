@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
+use serde_json::json;
+
 const CONFIG: &str = r#"
 service: { name: shop, data_dir: ./data }
 sources:
@@ -209,10 +211,59 @@ fn mermaid_names_no_node_by_the_users_words() {
 }
 
 #[test]
+fn json_has_the_nodes_and_edges_that_dot_has() {
+    for way in [&[][..], &["--type", "order.created"]] {
+        let text = graph(&[&["-o", "json"], way].concat());
+        let graph_json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let texts = |list: &str, keys: &[&'static str]| -> BTreeSet<Vec<String>> {
+            let items = graph_json[list].as_array().expect("a list");
+            let texts = |item: &serde_json::Value| {
+                let text = |key: &&str| item[*key].as_str().expect("a text").to_owned();
+                keys.iter().map(text).collect()
+            };
+            items.iter().map(texts).collect()
+        };
+        let drawn = graph(&[&["--format", "dot"], way].concat());
+        let (edges, nodes) = dot(&drawn);
+        let ids = nodes.iter().map(|id| vec![(*id).to_owned()]);
+        assert_eq!(texts("nodes", &["id"]), ids.collect());
+        let ends = edges
+            .iter()
+            .map(|(from, to)| vec![(*from).to_owned(), (*to).to_owned()]);
+        assert_eq!(texts("edges", &["from", "to"]), ends.collect());
+    }
+    let whole: serde_json::Value =
+        serde_json::from_str(&graph(&["--output", "json"])).expect("JSON");
+    assert_eq!(whole["service"], "shop");
+    assert!(whole["version"].is_string(), "{whole}");
+    for (list, item) in [
+        (
+            "nodes",
+            json!({ "id": "router", "role": "router", "lines": ["router"] }),
+        ),
+        (
+            "nodes",
+            json!({ "id": "type.order.priced", "role": "type", "lines": ["order.priced"] }),
+        ),
+        (
+            "edges",
+            json!({ "from": "handler.price", "to": "router", "label": "order.priced" }),
+        ),
+        (
+            "edges",
+            json!({ "from": "router", "to": "sink.rest", "label": "unmatched" }),
+        ),
+    ] {
+        let items = whole[list].as_array().expect("a list");
+        assert!(items.contains(&item), "{item} is not in {whole}");
+    }
+}
+
+#[test]
 fn no_form_shows_a_secret() {
-    for format in ["text", "dot", "mermaid"] {
+    for form in ["text", "dot", "mermaid", "json"] {
         for way in [&[][..], &["--type", "order.created"]] {
-            let text = graph(&[&["--format", format], way].concat());
+            let text = graph(&[&["--format", form], way].concat());
             assert!(!text.contains("canary"), "{text}");
         }
     }

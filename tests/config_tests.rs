@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use breaks::breaks;
 use config::{Config, File, FileFormat};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn root() -> &'static Path {
@@ -513,7 +513,7 @@ fn where_a_file_of_events_is_not_the_config_is_valid_and_the_test_fails() {
 }
 
 #[test]
-fn a_filter_leaves_tests_out_and_junit_has_those_that_ran() {
+fn a_filter_leaves_tests_out_and_junit_and_json_have_those_that_ran() {
     let bench = Bench::new(
         r#"
   - { name: one works, given: [ { type: number, data: { n: 1 } } ], expect: { out: 1, kept: 1 } }
@@ -545,6 +545,22 @@ fn a_filter_leaves_tests_out_and_junit_has_those_that_ran() {
         report.contains("<failure message=\"sink `out`\">sink `out`\n  2 expected, 1 came\n"),
         "{report}"
     );
+    let (code, told) = bench.run(&["-o", "json", "--filter", "o"]);
+    assert_eq!(code, Some(1));
+    let mut told: Value = serde_json::from_str(&told).expect("JSON");
+    for test in told["tests"].as_array_mut().expect("a list") {
+        assert!(test["seconds"].is_f64(), "{test}");
+        test["seconds"].take();
+        let place = test["place"].take();
+        let place = place.as_str().expect("a place");
+        assert!(place.starts_with("v.yaml:"), "{place}");
+    }
+    let failure = json!({ "title": "sink `out`", "lines": ["2 expected, 1 came"] });
+    let expected = json!({ "passed": 1, "failed": 1, "left_out": 0, "tests": [
+        { "name": "one works", "place": null, "passed": true, "seconds": null, "failures": [] },
+        { "name": "two <fails>", "place": null, "passed": false, "seconds": null, "failures": [failure] },
+    ] });
+    assert_eq!(told, expected);
 }
 
 #[test]

@@ -81,6 +81,19 @@ fn every_component_has_an_example() {
     }
 }
 
+#[test]
+fn components_are_shown_with_the_options_within_their_options() {
+    let shown = std::process::Command::new(env!("CARGO_BIN_EXE_veltrix"))
+        .args(["components", "http"])
+        .output()
+        .expect("the binary");
+    let shown = String::from_utf8(shown.stdout).expect("text");
+    for option in ["auth.bearer", "retry.max_elapsed", "batch.events"] {
+        let is_it = |line: &str| line.split_whitespace().next() == Some(option);
+        assert!(shown.lines().any(is_it), "{option}: {shown}");
+    }
+}
+
 fn demo() -> Example {
     Example::new("config/veltrix.yaml")
         .with_any_port("shop")

@@ -458,8 +458,14 @@ fn faults_are_refused_unless_they_are_allowed() {
     let pipeline = Pipeline::new(1, json!([{ "at": "router", "panic": true }]));
     let ended = Process::start(&pipeline.config.to_string()).wait();
     assert_eq!(ended.status.code(), Some(78));
-    let said = Value::from("error: faults are configured; pass --allow-faults to run with them");
-    assert_eq!(ended.logs, [said]);
+    let said = "faults are configured; pass --allow-faults to run with them";
+    let [log] = ended.logs.as_slice() else {
+        panic!("{:#?}", ended.logs);
+    };
+    assert_eq!(
+        (&log["level"], &log["message"]),
+        (&json!("ERROR"), &json!(said))
+    );
     assert!(pipeline.delivered().is_empty() && pipeline.folder.lines("faults").is_empty());
     let nothing = pipeline.with("/faults/inject", json!([]));
     Process::start(&nothing.config.to_string())

@@ -234,6 +234,7 @@ fn damage_is_named_with_its_place_and_the_exit_code_says_so() {
         (inspected["records"].as_array().map(Vec::len), code),
         (Some(5), Some(0))
     );
+    assert_eq!(inspected["segments"][0]["events"], 5);
     assert_eq!(
         (
             &inspected["records"][0]["events"],

@@ -230,3 +230,39 @@ fn max_elapsed_of_tcp_gives_up_after_its_time() {
     assert_eq!(ended.source("in")["finished"], 1);
     assert_eq!(ended.status.code(), Some(0), "{:?}", ended.logs);
 }
+
+#[test]
+fn what_is_wrong_with_a_config_is_in_a_json_log_as_records() {
+    let sink = json!({ "type": "blackhole" });
+    let wrong = config(
+        json!({ "type": "stdinn" }),
+        pass(),
+        sink,
+        json!({ "sevice": {} }),
+    );
+    let ended = Process::start(&wrong).wait();
+    assert_eq!(ended.status.code(), Some(78));
+    let told: Vec<[&str; 3]> = ended
+        .logs
+        .iter()
+        .map(|record| ["level", "message", "help"].map(|key| record[key].as_str().expect(key)))
+        .collect();
+    let expected = [
+        [
+            "ERROR",
+            "`sources.in`: unknown source type `stdinn`",
+            "did you mean `stdin`? source types are `http`, `stdin`, `tcp`, `file` and `generate`",
+        ],
+        [
+            "ERROR",
+            "unknown key `sevice`",
+            "did you mean `service`? valid keys are `service`, `sources`, `handlers`, `sinks`, `routing`, \
+             `supervision`, `dead_letters`, `journal`, `dedupe`, `reload`, `faults` and `tests`",
+        ],
+    ];
+    assert_eq!(told, expected);
+    for record in &ended.logs {
+        let place = record["place"].as_str().expect("a place");
+        assert!(place.starts_with("veltrix.yaml:1:"), "{place}");
+    }
+}

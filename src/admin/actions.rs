@@ -42,7 +42,7 @@ impl Refusal {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Order {
     filter: Map<String, Value>,
-    /// Said to mean all of them; without it, there must be a filter.
+    /// Said to mean all of them, in place of a filter.
     all: bool,
     dry_run: bool,
     rate: Option<u32>,
@@ -127,6 +127,11 @@ fn read(request: &HttpRequest, body: &Body) -> Result<(Order, DeadLetterFilter),
         return Err(bad(
             "give a `filter`, or say `\"all\": true` to mean all dead letters".to_owned(),
         ));
+    }
+    if !order.filter.is_empty() && order.all {
+        let why =
+            "`\"all\": true` means all dead letters, and a `filter` only some: give one of the two";
+        return Err(bad(why.to_owned()));
     }
     Ok((order, wanted))
 }

@@ -1,6 +1,7 @@
 //! `veltrix graph`: the wiring of a config, whole or as far as one event type comes.
 
 mod dot;
+mod json;
 mod mermaid;
 mod parts;
 mod text;
@@ -24,8 +25,14 @@ pub(super) struct Graph {
     #[command(flatten)]
     config: ConfigArgs,
 
-    /// How it is printed: text for a terminal, DOT for Graphviz, or Mermaid for Markdown pages.
-    #[arg(long, value_enum, default_value = "text")]
+    /// How it is printed: text for a terminal, DOT for Graphviz, Mermaid for Markdown pages, or JSON for programs.
+    #[arg(
+        short = 'o',
+        long,
+        visible_alias = "output",
+        value_enum,
+        default_value = "text"
+    )]
     format: Format,
 
     /// The way of events of this type only, such as `order.created`.
@@ -38,6 +45,7 @@ enum Format {
     Text,
     Dot,
     Mermaid,
+    Json,
 }
 
 impl Graph {
@@ -56,6 +64,7 @@ impl Graph {
             (Format::Text, Some(event_type)) => way::draw(&wiring, event_type),
             (Format::Dot, _) => dot::draw(&wiring),
             (Format::Mermaid, _) => mermaid::draw(&wiring),
+            (Format::Json, _) => format!("{}\n", json::draw(&wiring)),
         };
         print(&mut io::stdout(), &drawn);
         ExitCode::SUCCESS

@@ -122,7 +122,7 @@ impl Journal {
                 limit,
                 output,
             } => place.read(components, |journal| {
-                let mut value = json!({ "segments": segments(journal) });
+                let mut value = json!({ "segments": segments(journal)? });
                 if records {
                     let (records, next) = list_records(journal, from, limit)?;
                     value["records"] = records;
@@ -204,17 +204,18 @@ impl Place {
     }
 }
 
-fn segments(journal: &Inspection<DiskStorage>) -> Vec<Value> {
+fn segments(journal: &mut Inspection<DiskStorage>) -> Result<Vec<Value>, Failure> {
     let segment = |segment: SegmentSummary| {
         json!({
             "name": segment.name,
             "first": segment.first,
-            "events": segment.end.map(|end| end - segment.first),
+            "events": segment.end - segment.first,
             "bytes": segment.bytes,
             "created": time(segment.created_ms),
         })
     };
-    journal.segments().into_iter().map(segment).collect()
+    let segments = journal.segments().map_err(Failure::new)?;
+    Ok(segments.into_iter().map(segment).collect())
 }
 
 /// Up to `limit` records, with what is damaged between them, and where to go on.

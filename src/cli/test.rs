@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{BAD_CONFIG, ConfigArgs, load, print};
+use super::{BAD_CONFIG, ConfigArgs, OutputFormat, load, print};
 use crate::components::Components;
 use crate::config::{Config, Place};
 use crate::handlers::exec::KillOnExit;
@@ -23,6 +23,10 @@ pub(super) struct Test {
     /// A file for the report as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+
+    /// A line for each test as it ends, or all of them as JSON in the end.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: OutputFormat,
 }
 
 impl Test {
@@ -48,8 +52,15 @@ impl Test {
         let mut outcomes = Vec::new();
         for case in wanted {
             let outcome = testbed::run(config, case);
-            print(&mut io::stdout(), &testbed::text(&outcome));
+            if self.output == OutputFormat::Text {
+                print(&mut io::stdout(), &testbed::text(&outcome));
+            }
             outcomes.push(outcome);
+        }
+        let left_out = config.tests.len() - outcomes.len();
+        if self.output == OutputFormat::Json {
+            let report = testbed::json(&outcomes, left_out);
+            print(&mut io::stdout(), &format!("{report}\n"));
         }
         if outcomes.is_empty() {
             let what = if config.tests.is_empty() {
@@ -60,8 +71,9 @@ impl Test {
             print(&mut io::stderr(), &format!("error: {what}\n"));
             return ExitCode::FAILURE;
         }
-        let left_out = config.tests.len() - outcomes.len();
-        print(&mut io::stdout(), &testbed::summary(&outcomes, left_out));
+        if self.output == OutputFormat::Text {
+            print(&mut io::stdout(), &testbed::summary(&outcomes, left_out));
+        }
         if let Some(path) = &self.junit {
             let report = testbed::junit(&config.service.name, &outcomes);
             if let Err(error) = std::fs::write(path, report) {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::{Arc, OnceLock},
 };
 
@@ -71,6 +72,18 @@ pub enum Location {
     File(FileLocation),
     /// In the value of an environment variable.
     Environment(Arc<str>),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(at) => {
+                let Span { line, column, .. } = at.span;
+                write!(formatter, "{}:{line}:{column}", at.file.name)
+            }
+            Self::Environment(name) => write!(formatter, "environment variable {name}"),
+        }
+    }
 }
 
 /// A place in a config file.

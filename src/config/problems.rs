@@ -81,18 +81,8 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            Some(Location::File(at)) => {
-                write!(
-                    formatter,
-                    "{}:{}:{}: ",
-                    at.file.name, at.span.line, at.span.column
-                )?;
-            }
-            Some(Location::Environment(name)) => {
-                write!(formatter, "environment variable {name}: ")?
-            }
-            None => {}
+        if let Some(origin) = &self.origin {
+            write!(formatter, "{origin}: ")?;
         }
         let severity = match self.severity {
             Severity::Error => "error",
@@ -185,6 +175,11 @@ impl Problems {
     /// Whether there is none, not even a warning.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// How many there are beyond those that are kept.
+    pub(crate) fn omitted(&self) -> usize {
+        self.omitted
     }
 
     /// Errors and warnings.

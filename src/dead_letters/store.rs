@@ -31,6 +31,8 @@ const RECORDS_PER_TURN_MAX: usize = 64;
 const GONE_PER_RECORD_MAX: usize = 10_000;
 /// Bytes of the dead letters on one page.
 const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Dead letters that are read at a time for a page: all of them are in memory, however large they are.
+const READ_FOR_PAGE_MAX: usize = 64;
 /// Backtraces that are kept in memory: their symbols are looked up when one is shown, and nowhere else.
 const BACKTRACES_KEPT_MAX: usize = 256;
 
@@ -253,7 +255,7 @@ impl DeadLetterStore for DiskDeadLetters {
         let (mut before, mut bytes) = (query.before, 0);
         loop {
             // One more than is wanted, to know whether there is one.
-            let count = query.limit + 1 - page.letters.len();
+            let count = (query.limit + 1 - page.letters.len()).min(READ_FOR_PAGE_MAX);
             let candidates = self.index.candidates(&query.filter, before).take(count);
             let candidates: Vec<Candidate> = candidates.collect();
             let Some(last) = candidates.last() else {

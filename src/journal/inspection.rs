@@ -32,8 +32,8 @@ pub(crate) struct Inspection<S> {
 pub(crate) struct SegmentSummary {
     pub(crate) name: String,
     pub(crate) first: u64,
-    /// The sequence behind its last event; none of the last segment, which has to be read for that.
-    pub(crate) end: Option<u64>,
+    /// The sequence behind its last event.
+    pub(crate) end: u64,
     pub(crate) bytes: u64,
     pub(crate) created_ms: u64,
 }
@@ -141,16 +141,28 @@ impl<S: Storage> Inspection<S> {
         })
     }
 
-    /// The segments, oldest first.
-    pub(crate) fn segments(&self) -> Vec<SegmentSummary> {
+    /// The segments, oldest first. The last one's records are looked at, which say where it ends; a torn one does not count.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn segments(&mut self) -> Result<Vec<SegmentSummary>, OpenError> {
+        let mut end = self.segments.last().map_or(0, |last| last.first);
+        self.walk(end, self.durable, |found| {
+            match found {
+                Found::Record { record, .. } => end = record.sequences().end,
+                Found::Gap(finding) if !finding.is_torn => end = end.max(finding.events.end),
+                Found::Gap(_) | Found::Void => {}
+            }
+            ControlFlow::Continue(())
+        })?;
         let summary = |(index, segment): (usize, &Segment)| SegmentSummary {
             name: segment.name(),
             first: segment.first,
-            end: self.segments.get(index + 1).map(|next| next.first),
+            end: self.segments.get(index + 1).map_or(end, |next| next.first),
             bytes: segment.bytes,
             created_ms: segment.created_ms,
         };
-        self.segments.iter().enumerate().map(summary).collect()
+        Ok(self.segments.iter().enumerate().map(summary).collect())
     }
 
     /// Walks all records from the one with the sequence `from` on, until `visit` has enough. Bodies are read, and their

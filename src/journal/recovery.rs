@@ -113,7 +113,13 @@ pub(super) fn read_headers<S: Storage>(
                 let name = name.clone();
                 return Err(OpenError::NewerFormat { name, version });
             }
-            SegmentHeader::Damaged => 0,
+            SegmentHeader::Damaged => {
+                tracing::warn!(
+                    segment = name,
+                    "the header of a segment is torn or damaged: its time is unknown, its records are read as others are"
+                );
+                0
+            }
         };
         segments.push(Segment {
             first,

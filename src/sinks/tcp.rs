@@ -43,7 +43,8 @@ const RESENT_BYTES_MAX: usize = 2 * SEND_BUFFER_BYTES;
 /// there. With the end of Veltrix or of this machine the buffer's content is gone, too. Where that matters use `http`, whose
 /// answers tell. That buffer is also the most that is on its way at once: over a round trip of 10 ms, about 50 MB/s.
 ///
-/// What the peer sends is discarded, and its closing its side means a new connection before the next event.
+/// What the peer sends is discarded, and its closing its side means a new connection before the next event. A peer that
+/// closes is taken to have read everything: what was on its way to it at that moment is lost.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TcpOptions {

@@ -100,8 +100,13 @@ impl Harness {
     pub(super) async fn hold(&self, hold: bool) {
         self.is_held.set(hold);
         if !hold {
-            self.router.send(Release).await.expect("a living router");
+            self.let_go().await;
         }
+    }
+
+    /// Has the router give back the credits that it keeps, and keep further ones.
+    pub(super) async fn let_go(&self) {
+        self.router.send(Release).await.expect("a living router");
     }
 
     /// The next `count` lines.

@@ -22,7 +22,7 @@ use given::GivenFactory;
 use recorder::{Record, RecorderFactory};
 
 pub(crate) use junit::junit;
-pub(crate) use report::{summary, text};
+pub(crate) use report::{json, summary, text};
 
 /// The sinks of what is recorded beside the config's own sinks; no sink of a config can be called so.
 const UNMATCHED: &str = "(unmatched)";

@@ -18,6 +18,19 @@ pub(super) enum Role {
     End,
 }
 
+impl Role {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Router => ROUTER,
+            Self::Type => "type",
+            Self::Handler => "handler",
+            Self::Sink => "sink",
+            Self::End => "end",
+        }
+    }
+}
+
 pub(super) struct Node {
     pub(super) id: String,
     pub(super) role: Role,
@@ -126,11 +139,7 @@ const ROUTER: &str = "router";
 
 fn id_of(role: Role, name: &str) -> String {
     match role {
-        Role::Source => format!("source.{name}"),
         Role::Router => ROUTER.to_owned(),
-        Role::Type => format!("type.{name}"),
-        Role::Handler => format!("handler.{name}"),
-        Role::Sink => format!("sink.{name}"),
-        Role::End => format!("end.{name}"),
+        _ => format!("{}.{name}", role.name()),
     }
 }

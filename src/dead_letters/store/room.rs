@@ -8,6 +8,8 @@ use crate::journal::AppendError;
 
 /// Dead letters that are moved at a time, to give room back.
 const MOVED_PER_TURN_MAX: usize = 512;
+/// Bytes of them, but for the last one, which may exceed it.
+pub(super) const MOVED_BYTES_MAX: usize = 4 << 20;
 /// Places in the log without a dead letter that are worth no work while there is room.
 const WASTE_MIN: u64 = 8_192;
 
@@ -17,6 +19,9 @@ impl DiskDeadLetters {
         let places = self.index.first(MOVED_PER_TURN_MAX);
         let (mut letters, mut text) = (Vec::with_capacity(places.len()), Vec::new());
         for (position, sequence) in places {
+            if text.len() >= MOVED_BYTES_MAX {
+                break;
+            }
             match self.read(position)? {
                 Some(letter) => {
                     encode(&letter, &mut text);

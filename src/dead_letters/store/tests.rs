@@ -100,6 +100,51 @@ fn a_few_that_stay_do_not_keep_the_log_of_those_that_went() {
 }
 
 #[test]
+fn large_ones_are_moved_a_few_at_a_time() {
+    const LARGE: usize = 300_000;
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = opened(folder.path(), 256 * BYTES_MAX);
+    for id in 0..40 {
+        append(&mut store, id..id + 1, LARGE);
+    }
+    // Places of small ones that went: wasteful enough to move the large ones.
+    for round in 1..21 {
+        let small = append(&mut store, round * 500..(round + 1) * 500, 10);
+        store.remove(&small).unwrap();
+    }
+    let expected = kept(&mut store);
+    assert_eq!(expected.len(), 40);
+    let before = store.bytes_used();
+    store.tidy().unwrap();
+    let moved = store.bytes_used() - before;
+    let least = room::MOVED_BYTES_MAX as u64;
+    let range = least..least + 2 * LARGE as u64;
+    assert!(range.contains(&moved), "{moved} bytes are moved");
+    for _ in 0..4 {
+        store.tidy().unwrap();
+    }
+    assert!(store.bytes_used() < before + least);
+    assert_eq!(kept(&mut store), expected);
+}
+
+#[test]
+fn a_page_of_many_is_read_in_parts_and_has_the_newest_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = opened(folder.path(), BYTES_MAX);
+    let all = append(&mut store, 0..130, 10);
+    for limit in [1, 63, 64, 65, 128, 129, 130, 131] {
+        let query = DeadLetterQuery {
+            limit,
+            ..DeadLetterQuery::default()
+        };
+        let page = store.page(&query).unwrap();
+        let shown: Vec<u64> = page.letters.iter().map(|letter| letter.sequence).collect();
+        let newest: Vec<u64> = all.iter().rev().take(limit).copied().collect();
+        assert_eq!((shown, page.has_more), (newest, limit < 130), "{limit}");
+    }
+}
+
+#[test]
 fn a_full_store_takes_nothing_until_some_are_gone() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = opened(folder.path(), BYTES_MAX);

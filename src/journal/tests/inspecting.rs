@@ -78,12 +78,13 @@ fn what_is_whole_is_listed_and_counted() {
     let mut inspection = inspect(&disk);
     let segments: Vec<_> = inspection
         .segments()
+        .unwrap()
         .into_iter()
         .map(|one| (one.name, one.first, one.end, one.bytes, one.created_ms))
         .collect();
     let expected = [
-        (segment(0), 0, Some(8), 432, 1_000),
-        (segment(8), 8, None, 512, 5_000),
+        (segment(0), 0, 8, 432, 1_000),
+        (segment(8), 8, 12, 512, 5_000),
     ];
     assert_eq!(segments, expected);
     let verified = inspection.verify().unwrap();

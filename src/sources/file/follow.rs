@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use veltrix_actors::StartError;
 
 use super::position::Identity;
@@ -32,8 +32,18 @@ pub(super) async fn run(
         }
     }
     reading.progress.prune(reading.port.submitted());
+    let mut looked_at = Instant::now();
     loop {
-        open_new(&mut tails, &globs, &reading)?;
+        // As often as `poll` says, also while there is more to read.
+        if looked_at.elapsed() >= poll {
+            looked_at = Instant::now();
+            for tail in take_left(&mut tails, &reading)? {
+                if let Turn::Drain = close(tail, &mut reading).await? {
+                    return Ok(());
+                }
+            }
+            open_new(&mut tails, &globs, &reading)?;
+        }
         let mut is_idle = true;
         for tail in tails.values_mut() {
             reading.parser.set_place(tail.path.display().to_string());
@@ -44,28 +54,6 @@ pub(super) async fn run(
             }
         }
         if !is_idle {
-            continue;
-        }
-        let mut gone = Vec::new();
-        for (path, tail) in &mut tails {
-            match tail.fate() {
-                Fate::Same => {}
-                Fate::Truncated => {
-                    tracing::info!(source = reading.port.name(), path = %path.display(), "truncated, reading it anew");
-                    tail.rewind(&reading)?;
-                }
-                Fate::Gone => gone.push(path.clone()),
-            }
-        }
-        let is_rotated = !gone.is_empty();
-        for path in gone {
-            if let Some(tail) = tails.remove(&path)
-                && let Turn::Drain = close(tail, &mut reading).await?
-            {
-                return Ok(());
-            }
-        }
-        if is_rotated {
             continue;
         }
         tokio::select! {
@@ -94,6 +82,28 @@ async fn read_turn(tail: &mut Tail, reading: &mut Reading) -> Result<Turn, Start
         }
     }
     Ok(Turn::More)
+}
+
+/// Compares the files with their paths. Those that were truncated are begun again, those that were left for good are returned.
+/// One that has just lost its path may be found under another one by [`open_new`], before this is called again.
+fn take_left(
+    tails: &mut BTreeMap<PathBuf, Tail>,
+    reading: &Reading,
+) -> Result<Vec<Tail>, StartError> {
+    let mut left = Vec::new();
+    for (path, tail) in tails.iter_mut() {
+        match tail.fate() {
+            Fate::Same => tail.has_path(),
+            Fate::Truncated => {
+                tracing::info!(source = reading.port.name(), path = %path.display(), "truncated, reading it anew");
+                tail.has_path();
+                tail.rewind(reading)?;
+            }
+            Fate::Gone if tail.is_left() => left.push(path.clone()),
+            Fate::Gone => {}
+        }
+    }
+    Ok(left.iter().filter_map(|path| tails.remove(path)).collect())
 }
 
 fn open_new(
@@ -169,9 +179,12 @@ mod tests {
     use std::fs::{File, OpenOptions};
     use std::io::Write;
     use std::path::Path;
+    use std::time::Duration;
 
     use super::super::super::testing::{Harness, event_line, ids};
     use super::super::prepare;
+
+    const POLL: Duration = Duration::from_millis(5);
 
     fn start(path: &Path) -> Harness {
         let options = serde_json::json!({ "path": path, "follow": true, "poll": "5ms" });
@@ -216,6 +229,97 @@ mod tests {
         harness.stop().await;
         let (result, lines) = harness.finish().await;
         assert_eq!((result, lines), (Ok(()), vec![]));
+    }
+
+    /// Lets the source read so many lines, and hardly any more. Its router keeps credits.
+    async fn step(harness: &mut Harness, count: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        for _ in 0..count {
+            harness.let_go().await;
+            lines.extend(harness.take(1).await);
+        }
+        lines
+    }
+
+    /// Lets `poll` pass three times while the source has more to read of a file with large lines; what it reads meanwhile.
+    async fn polled_while_busy(harness: &mut Harness) -> Vec<String> {
+        let mut lines = Vec::new();
+        for _ in 0..3 {
+            tokio::time::advance(POLL).await;
+            // More than the source reads of one file before it looks at the others.
+            lines.extend(step(harness, 30).await);
+        }
+        lines
+    }
+
+    fn large_lines(count: usize) -> String {
+        let data = format!(r#","data":"{}"}}"#, "x".repeat(200_000));
+        let line = event_line("large").replace('}', &data) + "\n";
+        line.repeat(count)
+    }
+
+    #[actix::test]
+    async fn a_rotation_is_seen_while_another_file_has_more_to_read() {
+        tokio::time::pause();
+        let folder = tempfile::tempdir().expect("a folder");
+        let [rotated, busy] = ["a.log", "b.log"].map(|name| folder.path().join(name));
+        append(&rotated, &format!("{}\n", event_line("first")));
+        append(&busy, &large_lines(150));
+        let mut harness = start(&folder.path().join("*.log"));
+        harness.hold(true).await;
+        assert_eq!(ids(&harness.take(1).await), ["first"]);
+        std::fs::rename(&rotated, folder.path().join("a.log.1")).expect("renamed");
+        append(&rotated, &format!("{}\n", event_line("second")));
+        let lines = polled_while_busy(&mut harness).await;
+        assert!(ids(&lines).contains(&"second".to_owned()));
+        harness.hold(false).await;
+        harness.take(151 - lines.len()).await;
+        harness.stop().await;
+        assert_eq!(harness.finish().await, (Ok(()), vec![]));
+    }
+
+    #[actix::test]
+    async fn a_file_that_is_renamed_while_another_one_is_read_goes_on() {
+        tokio::time::pause();
+        let folder = tempfile::tempdir().expect("a folder");
+        let [busy, before, after] =
+            ["a.log", "b.log", "c.log"].map(|name| folder.path().join(name));
+        append(&busy, &large_lines(150));
+        append(&before, &format!("{}\n", event_line("first")));
+        let mut harness = start(&folder.path().join("*.log"));
+        harness.hold(true).await;
+        let mut lines = step(&mut harness, 30).await;
+        assert!(ids(&lines).contains(&"first".to_owned()));
+        std::fs::rename(&before, &after).expect("renamed");
+        lines.extend(polled_while_busy(&mut harness).await);
+        append(&after, &format!("{}\n", event_line("second")));
+        harness.hold(false).await;
+        lines.extend(harness.take(152 - lines.len()).await);
+        harness.stop().await;
+        assert_eq!(harness.finish().await, (Ok(()), vec![]));
+        let mut small = ids(&lines);
+        small.retain(|id| id != "large");
+        assert_eq!(small, ["first", "second"]);
+    }
+
+    #[actix::test]
+    async fn what_is_still_written_after_a_rotation_comes_before_the_new_file() {
+        tokio::time::pause();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.log");
+        append(&path, &format!("{}\n", event_line("1")));
+        let mut harness = start(&folder.path().join("*.log"));
+        assert_eq!(ids(&harness.take(1).await), ["1"]);
+        let mut writer = OpenOptions::new().append(true).open(&path).expect("open");
+        std::fs::rename(&path, folder.path().join("a.log.1")).expect("renamed");
+        append(&path, &format!("{}\n", event_line("3")));
+        // The source looks once meanwhile.
+        let passes = tokio::time::timeout(POLL, std::future::pending::<()>());
+        assert!(passes.await.is_err());
+        writeln!(writer, "{}", event_line("2")).expect("written");
+        assert_eq!(ids(&harness.take(2).await), ["2", "3"]);
+        harness.stop().await;
+        assert_eq!(harness.finish().await, (Ok(()), vec![]));
     }
 
     #[actix::test]

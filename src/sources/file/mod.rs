@@ -34,7 +34,8 @@ pub(crate) struct FileOptions {
     /// `true`: goes on as files grow, are rotated or truncated, and as new ones match.
     #[serde(default)]
     follow: bool,
-    /// How often followed files are looked at (default 250ms).
+    /// How often followed files are looked at (default 250ms). One that was rotated is read until nothing was written to it for
+    /// so long, or at most 100 times that; then the new one is.
     #[serde(default = "poll")]
     poll: DurationText,
     /// The longest line that is accepted (default 2MiB); longer ones are skipped and counted.

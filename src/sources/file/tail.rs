@@ -13,6 +13,9 @@ use super::position::{Identity, Position};
 use super::{Reading, failed};
 use crate::lines::{Chunk, Framer};
 
+/// Looks at a file without its path that somebody still writes to, before it is given up all the same.
+const LOOKS_WITHOUT_PATH_MAX: u32 = 100;
+
 /// An open file.
 pub(super) struct Tail {
     pub(super) path: Arc<Path>,
@@ -24,7 +27,16 @@ pub(super) struct Tail {
     began_at: u64,
     /// Bytes read.
     offset: u64,
+    /// Set since its path was first seen to be gone.
+    pathless: Option<Pathless>,
     framer: Framer,
+}
+
+/// A file whose path is gone.
+struct Pathless {
+    looks: u32,
+    /// Bytes read at the last look.
+    offset: u64,
 }
 
 /// What has become of a path since its file was opened.
@@ -67,6 +79,7 @@ impl Tail {
             is_regular,
             began_at: offset,
             offset,
+            pathless: None,
             framer: new_framer(reading),
         })
     }
@@ -112,10 +125,28 @@ impl Tail {
     pub(super) fn fate(&self) -> Fate {
         match std::fs::metadata(&self.path) {
             Ok(now) if Identity::of(&now) != self.identity => Fate::Gone,
-            Ok(now) if now.len() < self.offset => Fate::Truncated,
+            Ok(now) if self.is_regular && now.len() < self.offset => Fate::Truncated,
             Ok(_) => Fate::Same,
             Err(_) => Fate::Gone,
         }
+    }
+
+    /// Its path leads to it, perhaps another one than before.
+    pub(super) fn has_path(&mut self) {
+        self.pathless = None;
+    }
+
+    /// Its path is gone: whether nobody has written to it since that was last seen. Whoever rotates a file renames it first,
+    /// and its writer goes on in it until it is told.
+    pub(super) fn is_left(&mut self) -> bool {
+        let offset = self.offset;
+        let Some(pathless) = &mut self.pathless else {
+            self.pathless = Some(Pathless { looks: 1, offset });
+            return false;
+        };
+        pathless.looks += 1;
+        let is_quiet = std::mem::replace(&mut pathless.offset, offset) == offset;
+        is_quiet || pathless.looks > LOOKS_WITHOUT_PATH_MAX
     }
 
     /// Starts again at the beginning of the file.
